@@ -1,0 +1,9 @@
+"""The one exception that is meant for the person at the keyboard.
+
+Every room raises `UserError` where a mistake of the user's is found (a missing file, a misspelt macro, a
+checkpoint of another shape); `cli.py` prints it as one line and exits with status 2.
+"""
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: what was given, what was expected, what to do, in one line."""

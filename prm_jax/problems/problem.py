@@ -1,0 +1,73 @@
+"""`Problem`: what every source of problems gives and every later room takes.
+
+A problem is text only: nothing here executes anything. Sources (`mbpp.py`, `humaneval.py`, `jsonl.py`,
+`synthetic.py`) build problems; labelling, PPO and evaluation read them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Test:
+    """One check of a program.
+
+    Attributes:
+      call: an expression evaluated in the program's namespace, e.g. `"f([1, 2], 3)"`. It is evaluated afresh
+        for every run, so arguments that a program mutates are rebuilt. For an `in_child` test it is the whole
+        `assert` statement.
+      expected: the expected value as a Python literal, e.g. `"[3]"`; it is parsed and compared in the parent
+        and never enters the sandbox. None where the check cannot be split into a call and a value.
+      visible: whether the policy, the labels and the rewards may use this test. Evaluation uses all.
+    """
+
+    __test__ = False  # The name is the field's own; pytest must not collect it.
+
+    call: str
+    expected: str | None
+    visible: bool = True
+
+    @property
+    def in_child(self) -> bool:
+        """Whether the comparison itself has to run beside the untrusted program."""
+        return self.expected is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One programming problem.
+
+    Attributes:
+      id: unique within the run, e.g. `"mbpp/601"`.
+      source: the name of the source, e.g. `"mbpp"`.
+      split: `"train"`, `"validation"`, `"test"` or `"prompt"`; the source's official one where it has one.
+      prompt: what the policy reads, without a trailing newline.
+      entry_point: the function that the tests call.
+      reference: a program that passes all tests; `"\n"` line ends, four-space indentation, final newline.
+      tests: visible ones first.
+      setup: code executed before the program, e.g. imports that the tests need.
+      difficulty: number of statements of the reference, the `def` and docstrings not counted.
+      provenance: where the problem comes from and under which licence.
+    """
+
+    id: str
+    source: str
+    split: str
+    prompt: str
+    entry_point: str
+    reference: str
+    tests: tuple[Test, ...]
+    setup: str = ""
+    difficulty: int = 0
+    provenance: str = ""
+
+    @property
+    def visible_tests(self) -> tuple[Test, ...]:
+        """The tests that labels and rewards may use."""
+        return tuple(test for test in self.tests if test.visible)
+
+    @property
+    def hidden_tests(self) -> tuple[Test, ...]:
+        """The tests kept for evaluation."""
+        return tuple(test for test in self.tests if not test.visible)
