@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs the test extra, lints, type-checks and runs the tests.
+# usage: launch/test.sh [--all] [arguments for pytest]     (--all adds the slow tests)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source launch/_env.sh
+prepare_environment test
+
+select=(-m "not slow")
+if [ "${1:-}" = "--all" ]; then
+  select=()
+  shift
+fi
+ruff format --check .
+ruff check .
+mypy prm_jax
+exec pytest "${select[@]}" "$@"
