@@ -7,3 +7,7 @@ checkpoint of another shape); `cli.py` prints it as one line and exits with stat
 
 class UserError(Exception):
     """A mistake that the user can mend: what was given, what was expected, what to do, in one line."""
+
+
+class Interrupted(Exception):
+    """Long work was asked to stop (Ctrl-C, SIGTERM), has saved itself, and says here how to go on."""

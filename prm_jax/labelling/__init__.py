@@ -1,0 +1,1 @@
+"""Step labels: mutate, refactor, run, trace; `Problem` in, `LabelledProgram` out."""

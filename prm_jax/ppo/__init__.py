@@ -1,0 +1,1 @@
+"""Rewards, advantages, the clipped losses, the update and the PPO loop."""

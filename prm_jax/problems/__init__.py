@@ -1,0 +1,1 @@
+"""Problems: the type that every later room takes, and the sources that give it."""

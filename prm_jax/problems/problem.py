@@ -36,7 +36,7 @@ class Test:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One programming problem.
+    r"""One programming problem.
 
     Attributes:
       id: unique within the run, e.g. `"mbpp/601"`.

@@ -1,0 +1,1 @@
+"""From prompts to completions: sampling rules and the cached decoding loop."""

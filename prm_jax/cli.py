@@ -1,0 +1,162 @@
+"""The command line: `prm_jax STAGE --gin_file=FILE … --gin.NAME=VALUE … --run_dir=DIR`.
+
+Comes in: arguments. Goes out: an exit status: 0 done; 2 a mistake of the user's, told in one line; 130 stopped by
+Ctrl-C, to be gone on with by the same command. This is the only module that knows gin; a stage gets plain frozen
+dataclasses. Nothing heavy is imported before the arguments are understood, so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prm_jax.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    from prm_jax.stages.experiment import Experiment
+
+CONFIGURATION = "config.gin"
+
+STAGES = {
+    "run": "every stage below in order, then the report",
+    "label": "problems to step-labelled programs",
+    "tasks": "labelled programs to seqio tasks, exported as plain arrays",
+    "sft": "train the policy on the demonstrations",
+    "prm": "train the process reward model on the step labels",
+    "orm": "train the outcome reward model",
+    "ppo": "train the policy with every arm of the configuration",
+    "evaluate": "pass@k of every policy, and how well the PRM judges",
+    "report": "one self-contained HTML page of what the run directory holds",
+}
+TOOLS = {
+    "generate": "write programs for one problem, with their verdicts",
+    "score": "print a program with the PRM's score on each line",
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The argument parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="prm_jax", description="Process-supervised reinforcement learning for code, in pure JAX."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in (STAGES | TOOLS).items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog="--gin.NAME=VALUE sets a macro or a binding, e.g. --gin.SEED=1 or --gin.PpoConfig.updates=5.",
+        )
+        command.add_argument(
+            "--gin_file", action="append", required=name in STAGES, default=None, metavar="FILE",
+            help="configuration; may be given several times, later files win",
+        )  # fmt: skip
+        command.add_argument("--run_dir", help="where the run lives (default: runs/NAME of the first gin file)")
+        _add_own_arguments(command, name)
+    return parser
+
+
+def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
+    if name == "tasks":
+        command.add_argument("--export", metavar="DIR", help="also write the arrays there, for machines without TensorFlow")
+    if name in ("ppo", "generate"):
+        command.add_argument("--arm", help="only this arm" if name == "ppo" else "policy to use (default: sft)")
+    if name == "score":
+        command.add_argument("file", help="the program to score")
+    if name in TOOLS:
+        command.add_argument("--problem", required=True, metavar="ID", help="a problem of the run, e.g. mbpp/11")
+    if name == "generate":
+        command.add_argument("--samples", type=int, default=4, help="how many programs to write")
+        command.add_argument("--seed", type=int, default=0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    arguments, overrides = _parse(sys.argv[1:] if argv is None else argv)
+    try:
+        experiment, run_dir = _resolve(arguments, overrides)
+        command = importlib.import_module(f"prm_jax.stages.{arguments.command}")
+        own = {
+            key: value
+            for key, value in vars(arguments).items()
+            if key not in ("command", "gin_file", "run_dir") and value is not None
+        }
+        getattr(command, arguments.command)(experiment, run_dir, **own)
+        if arguments.command in STAGES:
+            _keep_configuration(run_dir)
+    except UserError as error:
+        return _fail(arguments.command, str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _fail(arguments.command, f"the disk is full ({error.filename or 'while writing'}): free some space and repeat the command")
+    except (Interrupted, KeyboardInterrupt) as error:
+        print(f"\nprm_jax {arguments.command}: stopped. {error or 'The same command goes on from the last checkpoint.'}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _fail(command: str, message: str) -> int:
+    print(f"prm_jax {command}: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Splits gin overrides from the arguments that argparse knows."""
+    overrides = [a.removeprefix("--gin.") for a in argv if a.startswith("--gin.")]
+    return make_parser().parse_args([a for a in argv if not a.startswith("--gin.")]), overrides
+
+
+def _resolve(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[Experiment, str]:
+    """Reads the gin files and builds the experiment; returns it with the run directory.
+
+    `generate` and `score` may leave the configuration out: it stands in the run directory.
+    """
+    import gin
+    from etils import epath
+
+    files = arguments.gin_file
+    if not files:
+        if not arguments.run_dir:
+            raise UserError("neither --gin_file nor --run_dir was given: name the run that holds the trained models")
+        files = [str(epath.Path(arguments.run_dir) / CONFIGURATION)]
+    for file in files:
+        if not epath.Path(file).exists():
+            raise UserError(f"no configuration file {file!r}: check the path given to --gin_file")
+        for folder in epath.Path(file).resolve().parents:
+            gin.add_config_file_search_path(str(folder))
+    try:
+        gin.parse_config_files_and_bindings(files, list(overrides), print_includes_and_imports=False)
+        _refuse_unused_macros(gin.config_str(max_line_length=120))
+        experiment = gin.get_configurable("Experiment")()
+    except UserError:
+        raise
+    except Exception as error:  # gin raises what the faulty binding raises: any kind, always the user's to mend.
+        raise UserError(f"the configuration {', '.join(files)} does not resolve: {error}") from error
+    return experiment, arguments.run_dir or f"runs/{experiment.name}"
+
+
+def _keep_configuration(run_dir: str) -> None:
+    """Leaves the configuration beside what it made, for a reader and for `generate` and `score`."""
+    import gin
+    from etils import epath
+
+    (epath.Path(run_dir) / CONFIGURATION).write_text(gin.config_str(max_line_length=120))
+
+
+def _refuse_unused_macros(config: str) -> None:
+    """gin takes a misspelt macro in silence; an ablation that changed nothing would be believed."""
+    defined = set(re.findall(r"^([A-Za-z_]\w*) = ", config, flags=re.MULTILINE))
+    used = set(re.findall(r"%([A-Za-z_]\w*)", config))
+    if unused := sorted(defined - used):
+        known = ", ".join(sorted(used)) or "none"
+        raise UserError(f"no binding uses the macro {', '.join(unused)}: correct its name (macros in use: {known})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

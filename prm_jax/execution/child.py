@@ -1,0 +1,126 @@
+"""Runs one untrusted program and its calls, and writes a record of each.
+
+Comes in: a job (`text`, `setup`, `calls`, `trace`) and the descriptor for records. Goes out: records on that
+descriptor, each a length, a kind and JSON. Called by `zygote.py` in a process forked for this one program.
+
+Records, in this order: `P` the set-up ran; `P` the program's text ran; for each call any `T` (trace) and one `R`
+(result); `D` done. `X` takes the place of a `P` that was not reached and ends the program. Results: `["v", value]`,
+`["e", exception, line, is_memory_error]`, and for a test whose comparison runs here `["a", held]`.
+
+Nothing in this process knows an expected value, so a program that forges records can only guess. The exception are
+in-child tests (the whole `assert` statement): their comparison runs beside the program, which can cheat it with a
+lying `__eq__` or a forged record. They are marked in the data (`Test.in_child`) and best kept out of training.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import random
+from typing import Any
+
+from prm_jax.execution.encoding import encode
+from prm_jax.execution.frames import RECORD
+from prm_jax.execution.tracing import PROGRAM_FILE, Tracer
+
+TEST_FILE = "<test>"
+
+# Captured before the program runs, which may patch the modules that they come from.
+_eval, _exec, _compile, _type, _str, _len = eval, exec, compile, type, str, len
+_write, _exit, _seed = os.write, os._exit, random.seed
+_dumps = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+_pack = RECORD.pack
+_BaseException, _MemoryError, _AssertionError = BaseException, MemoryError, AssertionError
+
+
+def run(job: dict[str, Any], fd: int, most_bytes: int) -> None:
+    """Runs the job and ends the process: nothing that the program left behind (threads, `atexit`) gets a turn."""
+    try:
+        _run(job, fd, most_bytes)
+    finally:
+        _exit(0)
+
+
+def _send(fd: int, kind: bytes, payload: Any = None, most_bytes: int = 1 << 20, instead: Any = None) -> None:
+    """Writes a record, of `instead` where that of `payload` would be longer than `most_bytes`."""
+    data = _dumps(payload).encode("ascii")
+    if _len(data) > most_bytes:
+        data = _dumps(instead).encode("ascii")
+    data = _pack(_len(data), kind) + data
+    while data:
+        data = data[_write(fd, data) :]
+
+
+def _run(job: dict[str, Any], fd: int, most_bytes: int) -> None:
+    space: dict[str, Any] = {"__name__": "__program__", "__builtins__": builtins}
+    if not _load(job, fd, space):
+        return
+    for call, in_child in job["calls"]:
+        tracer = None
+        if job["trace"]:
+            tracer = Tracer(lambda tracer: _send(fd, b"T", [tracer.events, False, []], most_bytes, [[], False, []]))
+        result = _call(call, in_child, space, tracer)
+        if tracer is not None:
+            lines = [*tracer.lines]
+            events = tracer.events if tracer.complete else None
+            _send(fd, b"T", [events, tracer.complete, lines], most_bytes, [[], False, lines])
+        _send(fd, b"R", result, most_bytes, ["v", ["o", "too large"]])
+    _send(fd, b"D")
+
+
+def _load(job: dict[str, Any], fd: int, space: dict[str, Any]) -> bool:
+    """Executes the set-up and the program's text; False where one of them failed, which it reports."""
+    stage = "setup"
+    try:
+        if job["setup"]:
+            _exec(_compile(job["setup"], "<setup>", "exec", dont_inherit=True), space)
+        _send(fd, b"P")
+        stage = "syntax"
+        code = _compile(job["text"], PROGRAM_FILE, "exec", dont_inherit=True)
+        stage = "import"
+        _seed(0)
+        _exec(code, space)
+        _send(fd, b"P")
+    except _BaseException as error:
+        text, line, is_memory = _describe(error)
+        _send(fd, b"X", [stage, text, getattr(error, "lineno", None) if stage == "syntax" else line, is_memory])
+        return False
+    return True
+
+
+def _call(call: str, in_child: bool, space: dict[str, Any], tracer: Tracer | None) -> list[Any]:
+    """Evaluates one call, or executes one `assert`, in the program's namespace."""
+    _seed(0)
+    try:
+        code = _compile(call, TEST_FILE, "exec" if in_child else "eval", dont_inherit=True)
+        if tracer is not None:
+            tracer.start()
+        try:
+            value = _eval(code, space)
+        finally:
+            if tracer is not None:
+                tracer.stop()
+        return ["a", True] if in_child else ["v", encode(value)]
+    except _BaseException as error:
+        text, line, is_memory = _describe(error)
+        if in_child and line is None and _type(error) is _AssertionError:
+            return ["a", False]
+        return ["e", text, line, is_memory]
+
+
+def _describe(error: BaseException) -> tuple[str, int | None, bool]:
+    """`"Type: message"` cut to 200 characters, the innermost line of the program, whether memory ran out."""
+    is_memory = _type(error) is _MemoryError
+    line = None
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == PROGRAM_FILE:
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    try:
+        name = _str(_type(error).__name__)
+        message = _str(error)
+    except _BaseException:  # The program's own exception class may fail to describe itself.
+        name, message = "Exception", "without a message"
+    return f"{name}: {message}"[:200], line, is_memory

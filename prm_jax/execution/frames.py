@@ -1,0 +1,61 @@
+"""Length-prefixed frames over pipes: how parent, supervisor and zygotes talk.
+
+Comes in: bytes of a pipe. Goes out: frames `(identity, wall_seconds, payload)`. Called by `sandbox.py` in the parent
+and by `supervisor.py` and `zygote.py` on the other side. Standard library only, since it runs in a bare interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+
+# Payload length, identity of the program, wall-clock backstop in seconds.
+HEADER = struct.Struct(">IId")
+# Within one report: payload length and kind of a record that the child wrote (see `child.py`).
+RECORD = struct.Struct(">Ic")
+# Within one report: length of the zygote's own JSON, which the child's records follow.
+REPORT = struct.Struct(">I")
+
+
+def pack(identity: int, wall_seconds: float, payload: bytes) -> bytes:
+    """One frame as bytes."""
+    return HEADER.pack(len(payload), identity, wall_seconds) + payload
+
+
+def read_exact(fd: int, size: int) -> bytes:
+    """Reads exactly `size` bytes of a blocking descriptor; `b""` where the pipe ended before."""
+    parts = []
+    while size > 0:
+        part = os.read(fd, min(size, 1 << 20))
+        if not part:
+            return b""
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Writes all of `data` to a blocking descriptor."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class FrameBuffer:
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, float, bytes]]:
+        """Takes bytes as they came from the pipe and gives the frames that are complete by now."""
+        self._data += data
+        while len(self._data) >= HEADER.size:
+            length, identity, wall_seconds = HEADER.unpack_from(self._data)
+            end = HEADER.size + length
+            if len(self._data) < end:
+                return
+            payload = bytes(self._data[HEADER.size : end])
+            del self._data[:end]
+            yield identity, wall_seconds, payload

@@ -1,0 +1,105 @@
+"""The journal of verdicts: a resumed run replays what an interrupted one found, to the same bits.
+
+Comes in: programs and verdicts. Goes out: the verdict known for a program. Called by `sandbox.py`. One JSON object per
+line of an append-only file; the key is the SHA-256 of everything that a verdict depends on. A line torn by a crash is
+dropped when the journal is opened again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from prm_jax.errors import UserError
+from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, Verdict
+
+
+def program_key(program: Program) -> str:
+    """SHA-256 (hexadecimal) of text, tests, set-up, limit and tracing."""
+    tests = [[test.call, test.expected] for test in program.tests]
+    parts = [program.text, tests, program.setup, program.cpu_seconds, program.trace]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class Journal:
+    """Verdicts by program, kept in a file; the first verdict on a program stands."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Opens or creates the file at `path`; raises `UserError` where that cannot be done."""
+        self._path = Path(path)
+        self._known: dict[str, Verdict] = {}
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._load()
+            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise UserError(f"cannot open the journal {self._path}: {error.strerror}; name a writable file") from None
+
+    def _load(self) -> None:
+        if not self._path.exists():
+            return
+        data = self._path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(self._path, whole)
+        for line in data[:whole].splitlines():
+            try:
+                row = json.loads(line)
+                self._known.setdefault(row["key"], _from_json(row["verdict"]))
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def __len__(self) -> int:
+        """Number of programs with a known verdict."""
+        return len(self._known)
+
+    def get(self, program: Program) -> Verdict | None:
+        """The verdict found before, or None."""
+        return self._known.get(program_key(program))
+
+    def put(self, program: Program, verdict: Verdict) -> None:
+        """Records a verdict; a program that has one keeps it."""
+        key = program_key(program)
+        if key not in self._known:
+            self._known[key] = verdict
+            self._file.write(json.dumps({"key": key, "verdict": _to_json(verdict)}) + "\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _to_json(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "outcome": verdict.outcome.value,
+        "passed": [int(passed) for passed in verdict.passed],
+        "line": verdict.line,
+        "exception": verdict.exception,
+        "cpu_seconds": verdict.cpu_seconds,
+        "flaky": verdict.flaky,
+        "executed_lines": sorted(verdict.executed_lines),
+        "traces": [trace and [[[e.line, e.depth, e.changed] for e in trace.events], trace.complete]
+                   for trace in verdict.traces],
+    }  # fmt: skip
+
+
+def _from_json(row: dict[str, Any]) -> Verdict:
+    return Verdict(
+        outcome=Outcome(row["outcome"]),
+        passed=tuple(bool(passed) for passed in row["passed"]),
+        line=row["line"],
+        exception=row["exception"],
+        cpu_seconds=row["cpu_seconds"],
+        flaky=row["flaky"],
+        executed_lines=frozenset(row["executed_lines"]),
+        traces=tuple(trace and _trace_from_json(*trace) for trace in row["traces"]),
+    )
+
+
+def _trace_from_json(events: list[Any], complete: bool) -> CallTrace:
+    return CallTrace(
+        tuple(TraceEvent(line, depth, tuple((n, t) for n, t in changed)) for line, depth, changed in events), complete
+    )

@@ -1,0 +1,221 @@
+"""`Sandbox`: runs untrusted programs on their tests and gives verdicts.
+
+Comes in: `Program`s. Goes out: one `Verdict` each. Called by labelling, PPO, evaluation and `prm_jax generate`. The
+work is done by a supervisor that is executed afresh (`boot.py`), never forked from this process, which may hold JAX.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from prm_jax.execution import grading
+from prm_jax.execution.frames import FrameBuffer, pack, write_all
+from prm_jax.execution.journal import Journal, program_key
+from prm_jax.execution.verdict import Outcome, Program, Verdict
+
+_IN_FLIGHT_PER_WORKER = 8
+_ATTEMPTS = 2
+_MIN_WALL_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SandboxConfig:
+    """How programs are run.
+
+    Attributes:
+      workers: zygotes; 0 for one per core.
+      memory_mb: address space of one program, in MiB.
+      wall_factor: wall-clock backstop, as a multiple of the CPU limits of all calls (at least 2 s).
+      output_bytes: most bytes of one call's value, and of its trace; a larger value equals nothing, a larger trace is
+        left empty.
+      rerun_share: share of programs that are run twice to find flaky ones; timeouts and memory failures always are.
+      seed: chooses that share.
+    """
+
+    workers: int = 0
+    memory_mb: int = 1024
+    wall_factor: float = 10.0
+    output_bytes: int = 1 << 20
+    rerun_share: float = 0.05
+    seed: int = 0
+
+
+class Sandbox:
+    """A pool of confined interpreters, started at the first `run`; use it as a context manager."""
+
+    def __init__(self, config: SandboxConfig = SandboxConfig(), journal: Journal | None = None) -> None:
+        """`journal`, where given, is asked first and told every verdict."""
+        self.config = config
+        self.journal = journal
+        self._workers = config.workers or len(os.sched_getaffinity(0))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = FrameBuffer()
+        self._directory = ""
+
+    def __enter__(self) -> Sandbox:
+        """Gives itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Closes the sandbox."""
+        self.close()
+
+    def run(self, programs: Sequence[Program]) -> list[Verdict]:
+        """Verdicts in the order of `programs`; equal programs are run once.
+
+        Raises `UserError` for a test whose expected value is not a literal.
+        """
+        known: dict[Program, Verdict] = {}
+        fresh: list[Program] = []
+        for program in dict.fromkeys(programs):
+            verdict = self.journal.get(program) if self.journal is not None else None
+            if verdict is None:
+                fresh.append(program)
+            else:
+                known[program] = verdict
+        for program, verdict in self._run_fresh(fresh).items():
+            known[program] = verdict
+            if self.journal is not None:
+                self.journal.put(program, verdict)
+        return [known[program] for program in programs]
+
+    def close(self) -> None:
+        """Ends the supervisor and all below it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None and process.stdout is not None
+        # The end of its input is the signal to stop: it kills its zygotes, and they their children.
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def __del__(self) -> None:
+        """Closes a sandbox that its owner forgot."""
+        with contextlib.suppress(Exception):
+            self.close()
+
+    def _run_fresh(self, programs: list[Program]) -> dict[Program, Verdict]:
+        for program in programs:
+            for test in program.tests:
+                if test.expected is not None:
+                    grading.expected_value(test.expected)
+        first = self._execute(programs)
+        again = [program for program in programs if self._needs_rerun(program, first[program])]
+        for program, second in self._execute(again).items():
+            verdict = first[program]
+            both_known = Outcome.UNKNOWN not in (verdict.outcome, second.outcome)
+            if both_known and (verdict.outcome, verdict.passed) != (second.outcome, second.passed):
+                first[program] = dataclasses.replace(verdict, flaky=True)
+        return first
+
+    def _needs_rerun(self, program: Program, verdict: Verdict) -> bool:
+        if verdict.outcome in (Outcome.TIMEOUT, Outcome.MEMORY):
+            return True
+        digest = hashlib.sha256(f"{program_key(program)}{self.config.seed}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") < self.config.rerun_share * 2**64
+
+    def _execute(self, programs: Iterable[Program]) -> dict[Program, Verdict]:
+        """Runs each program once, a window of them at a time; starts the supervisor again if it dies."""
+        table = list(programs)
+        verdicts: dict[Program, Verdict] = {}
+        waiting = collections.deque(range(len(table)))
+        failures: collections.Counter[int] = collections.Counter()
+        flying: set[int] = set()
+        window = self._workers * _IN_FLIGHT_PER_WORKER
+        while waiting or flying:
+            # Refilled by halves, so that one write carries many programs.
+            batch = []
+            if len(flying) <= window // 2:
+                batch = [waiting.popleft() for _ in range(min(len(waiting), window - len(flying)))]
+                flying.update(batch)
+            try:
+                reports = self._exchange([(index, table[index]) for index in batch])
+            except OSError:
+                self.close()
+                failures.update(flying)
+                waiting.extendleft(sorted(flying, reverse=True))
+                flying.clear()
+                for index in [index for index in waiting if failures[index] >= _ATTEMPTS]:
+                    waiting.remove(index)
+                    verdicts[table[index]] = grading.unknown(table[index], "sandbox: supervisor died")
+                continue
+            for index, report in reports:
+                flying.discard(index)
+                verdicts[table[index]] = grading.judge(table[index], report)
+        return {program: verdicts[program] for program in table}
+
+    def _exchange(self, batch: list[tuple[int, Program]]) -> list[tuple[int, bytes]]:
+        """Sends programs and waits for at least one report; raises `OSError` where the supervisor is gone."""
+        process = self._started()
+        assert process.stdin is not None and process.stdout is not None
+        if batch:
+            # Blocks no longer than the supervisor needs to read: it never waits for its own output to be taken.
+            frames = [pack(index, self._wall_seconds(program), _payload(program)) for index, program in batch]
+            write_all(process.stdin.fileno(), b"".join(frames))
+        reports: list[tuple[int, bytes]] = []
+        while not reports:
+            data = os.read(process.stdout.fileno(), 1 << 20)
+            if not data:
+                raise BrokenPipeError("the supervisor is gone")
+            reports = [(index, report) for index, _, report in self._buffer.feed(data)]
+        return reports
+
+    def _wall_seconds(self, program: Program) -> float:
+        return max(_MIN_WALL_SECONDS, self.config.wall_factor * program.cpu_seconds * (len(program.tests) + 1))
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            self._directory = tempfile.mkdtemp(prefix="prm_jax-")
+            self._buffer = FrameBuffer()
+            config = {
+                "workers": self._workers,
+                "memory_bytes": self.config.memory_mb << 20,
+                "output_bytes": self.config.output_bytes,
+                "directory": self._directory,
+            }
+            self._process = subprocess.Popen(
+                # What `-I` does, but for the hash seed, which `-I` would ignore; the environment is empty anyway.
+                [sys.executable, "-P", "-s", "-S", str(Path(__file__).with_name("boot.py")), json.dumps(config)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+                cwd="/",
+                close_fds=True,
+                start_new_session=True,
+            )
+        return self._process
+
+
+def _payload(program: Program) -> bytes:
+    """The program as the zygote gets it: without any expected value."""
+    return json.dumps(
+        {
+            "text": program.text,
+            "setup": program.setup,
+            "calls": [[test.call, test.in_child] for test in program.tests],
+            "cpu_seconds": program.cpu_seconds,
+            "trace": program.trace,
+        }
+    ).encode()

@@ -1,0 +1,203 @@
+"""Spreads programs over zygotes and keeps the zygotes alive.
+
+Comes in: job frames on standard input. Goes out: report frames on standard output, in any order. Started by `boot.py`
+in an interpreter of its own; ends when its input ends or its parent is gone. A zygote that dies or hangs is replaced;
+the program that it ran is run once more and then reported as trouble of the sandbox's own.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import select
+import signal
+import time
+from typing import Any
+
+from prm_jax.execution import zygote
+from prm_jax.execution.frames import REPORT, FrameBuffer, pack
+
+IN_FLIGHT = 4  # Jobs per zygote: one runs, the others wait in its pipe.
+ATTEMPTS = 2
+GRACE_SECONDS = 10.0  # Beyond a program's wall-clock limit, before its zygote counts as hung.
+IDLE_SECONDS = 5.0  # How often to look whether the parent is alive.
+
+
+class Job:
+    """One program as bytes, and how often its zygote died under it."""
+
+    def __init__(self, identity: int, wall_seconds: float, payload: bytes) -> None:
+        self.identity = identity
+        self.wall_seconds = wall_seconds
+        self.frame = pack(identity, wall_seconds, payload)
+        self.failures = 0
+
+
+class Worker:
+    """One zygote, its two pipes and the jobs that it holds, the running one first."""
+
+    def __init__(self, directory: str, config: dict[str, Any], others: list[int]) -> None:
+        job_source, self.sink = os.pipe()
+        self.source, report_sink = os.pipe()
+        self.jobs: collections.deque[Job] = collections.deque()
+        self.unsent = b""
+        self.buffer = FrameBuffer()
+        self.busy_since = 0.0
+        self.pid = os.fork()
+        if self.pid == 0:
+            _become_zygote(job_source, report_sink, [self.sink, self.source, *others], directory, config)
+        os.close(job_source)
+        os.close(report_sink)
+        os.set_blocking(self.sink, False)
+        os.set_blocking(self.source, False)
+
+    def give(self, job: Job) -> None:
+        """Queues a job."""
+        if not self.jobs:
+            self.busy_since = time.monotonic()
+        self.jobs.append(job)
+        self.unsent += job.frame
+        self.push()
+
+    def push(self) -> None:
+        """Sends what the pipe takes."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            self.unsent = self.unsent[os.write(self.sink, self.unsent) :]
+
+    def take(self) -> list[tuple[Job, bytes]] | None:
+        """Finished jobs with their reports; None where the zygote is dead."""
+        try:
+            data = os.read(self.source, 1 << 18)
+        except BlockingIOError:
+            return []
+        if not data:
+            return None
+        finished = [(self.jobs.popleft(), payload) for _, _, payload in self.buffer.feed(data)]
+        if finished:
+            self.busy_since = time.monotonic()
+        return finished
+
+    @property
+    def hung(self) -> bool:
+        """Whether the running job is far beyond its wall-clock limit."""
+        return bool(self.jobs) and time.monotonic() - self.busy_since > self.jobs[0].wall_seconds + GRACE_SECONDS
+
+    def end(self) -> None:
+        """Kills the zygote, which takes its child along, and closes the pipes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.sink)
+        os.close(self.source)
+
+
+def _become_zygote(jobs: int, reports: int, close: list[int], directory: str, config: dict[str, Any]) -> None:
+    try:
+        for fd in close:
+            os.close(fd)
+        # Whatever a program prints or reads ends here.
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.close(null)
+        zygote.serve(jobs, reports, directory, config)
+    finally:
+        os._exit(0)
+
+
+class Supervisor:
+    """The event loop between the parent and the zygotes. Nothing here blocks but the one `poll`."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._config = config
+        self._parent = os.getppid()
+        self._waiting: collections.deque[Job] = collections.deque()
+        self._unsent = bytearray()
+        self._buffer = FrameBuffer()
+        self._open = True
+        self._workers: list[Worker] = []
+        for index in range(config["workers"]):
+            self._workers.append(self._start(index))
+
+    def _start(self, index: int) -> Worker:
+        others = [fd for worker in self._workers for fd in (worker.sink, worker.source)]
+        return Worker(os.path.join(self._config["directory"], str(index)), self._config, others)
+
+    def run(self) -> None:
+        """Works until the input ends."""
+        os.set_blocking(0, False)
+        os.set_blocking(1, False)
+        while self._open and os.getppid() == self._parent:
+            ready = self._wait()
+            if 0 in ready:
+                self._receive()
+            for index, worker in enumerate(self._workers):
+                if worker.sink in ready:
+                    worker.push()
+                finished = worker.take() if worker.source in ready else []
+                if finished is None or worker.hung:
+                    self._replace(index)
+                else:
+                    for job, payload in finished:
+                        self._unsent += pack(job.identity, 0.0, payload)
+            self._deal()
+            self._answer()
+        for worker in self._workers:
+            worker.end()
+
+    def _wait(self) -> set[int]:
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        if self._unsent:
+            poll.register(1, select.POLLOUT)
+        for worker in self._workers:
+            poll.register(worker.source, select.POLLIN)
+            if worker.unsent:
+                poll.register(worker.sink, select.POLLOUT)
+        return {fd for fd, _ in poll.poll(int(1000 * IDLE_SECONDS))}
+
+    def _receive(self) -> None:
+        data = os.read(0, 1 << 20)
+        self._open = bool(data)
+        self._waiting.extend(Job(*frame) for frame in self._buffer.feed(data))
+
+    def _deal(self) -> None:
+        """Fills the zygotes evenly."""
+        for depth in range(IN_FLIGHT):
+            for worker in self._workers:
+                if self._waiting and len(worker.jobs) <= depth:
+                    worker.give(self._waiting.popleft())
+
+    def _answer(self) -> None:
+        if self._unsent:
+            try:
+                del self._unsent[: os.write(1, self._unsent)]
+            except BlockingIOError:
+                pass
+            except BrokenPipeError:
+                self._open = False
+
+    def _replace(self, index: int) -> None:
+        dead = self._workers[index]
+        dead.end()
+        jobs = list(dead.jobs)
+        if jobs:
+            jobs[0].failures += 1
+            if jobs[0].failures >= ATTEMPTS:
+                head = json.dumps({"status": "trouble", "cpu_seconds": 0.0}).encode()
+                self._unsent += pack(jobs.pop(0).identity, 0.0, REPORT.pack(len(head)) + head)
+        self._waiting.extendleft(reversed(jobs))
+        del self._workers[index]
+        self._workers.insert(index, self._start(index))
+
+
+def main(config: dict[str, Any]) -> None:
+    """Supervises until the input ends, then removes the working directories."""
+    try:
+        Supervisor(config).run()
+    finally:
+        import shutil  # Here, so that no zygote carries it.
+
+        shutil.rmtree(config["directory"], ignore_errors=True)

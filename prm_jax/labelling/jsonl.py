@@ -1,0 +1,73 @@
+"""Labelled programs as JSON lines: the plain files between labelling and the tasks.
+
+One object a line with the fields of `LabelledProgram`; labels are 1 neutral, 2 wrong, 3 right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from etils import epath
+
+from prm_jax.errors import UserError
+from prm_jax.labelling.labelled_program import Label, LabelledProgram
+
+_FIELDS = {field.name for field in dataclasses.fields(LabelledProgram)}
+
+
+def write_text(path: epath.PathLike, text: str) -> None:
+    """Writes a file under a temporary name and renames it, so that nobody sees half of it."""
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        message = f"cannot write {path}: {error.strerror or error}; free space or choose another directory"
+        raise UserError(message) from error
+
+
+def write_labelled(path: epath.PathLike, rows: Iterable[LabelledProgram]) -> None:
+    """Writes rows, all or none.
+
+    Raises:
+      UserError: where the file cannot be written.
+    """
+    write_text(path, "".join(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_labelled(path: epath.PathLike) -> list[LabelledProgram]:
+    """Reads rows.
+
+    Raises:
+      UserError: names the first bad row by file and line.
+    """
+    return list(_rows(epath.Path(path)))
+
+
+def _rows(path: epath.Path) -> Iterator[LabelledProgram]:
+    if not path.exists():
+        raise UserError(f"no labelled programs at {path}; run `prm_jax label` first")
+    for number, line in enumerate(path.read_text().split("\n"), 1):
+        if line.strip():
+            try:
+                yield _row(json.loads(line))
+            except (ValueError, TypeError, KeyError) as error:
+                message = f"{path}:{number}: {error}; expected one labelled program as a JSON object"
+                raise UserError(message) from error
+
+
+def _row(row: Any) -> LabelledProgram:
+    if not isinstance(row, dict) or set(row) != _FIELDS:
+        odd = sorted(_FIELDS.symmetric_difference(row)) if isinstance(row, dict) else type(row).__name__
+        raise ValueError(f"fields missing or unknown: {odd}")
+    ends, labels = tuple(row["step_ends"]), tuple(Label(label) for label in row["labels"])
+    if len(ends) != len(labels):
+        raise ValueError(f"{len(labels)} labels for {len(ends)} steps")
+    return LabelledProgram(**{**row, "step_ends": ends, "labels": labels})

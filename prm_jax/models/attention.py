@@ -1,0 +1,113 @@
+"""Grouped-query attention with rotary positions: one code for training and for decoding with a cache.
+
+`blocks.py` calls it. B batch, T query tokens, S key slots, D width, H query heads, K key-value heads,
+G = H / K query heads to a key-value head, W features of a head.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from prm_jax.models.cache import LayerCache
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.initializers import fan_in
+from prm_jax.parallel.shardings import constrain
+
+Rotary = tuple[Float[Array, "B T W/2"], Float[Array, "B T W/2"]]
+
+
+def rotary_table(positions: Int[Array, "B T"], config: ModelConfig) -> Rotary:
+    """Cosine and sine of each position's angles, float32 (Su et al. 2021, equation 34)."""
+    half = config.head_features // 2
+    frequencies = config.rope_theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angles = positions[..., None].astype(jnp.float32) * frequencies
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(x: Float[Array, "B T N W"], rotary: Rotary) -> Float[Array, "B T N W"]:
+    """Turns the pairs (i, i + W/2) of each head by the angles of its position."""
+    cos, sin = (table[:, :, None, :].astype(x.dtype) for table in rotary)
+    left, right = jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1)
+
+
+def causal_mask(segments: Int[Array, "B T"]) -> Bool[Array, "B T T"]:
+    """True where a query (second axis) may read a key (third axis): not later, and in the same segment.
+
+    Every token may read itself, padding too, so that no row of the softmax is empty.
+    """
+    length = segments.shape[1]
+    causal = jnp.tril(jnp.ones((length, length), bool))
+    return causal & (segments[:, :, None] == segments[:, None, :])
+
+
+def attend(
+    queries: Float[Array, "B T H W"],
+    keys: Float[Array, "B K S W"],
+    values: Float[Array, "B K S W"],
+    mask: Bool[Array, "B T S"],
+) -> Float[Array, "B T H W"]:
+    """Scaled dot-product attention; scores and softmax in float32. A row of `mask` must hold one True at least."""
+    batch, length, heads, features = queries.shape
+    groups = heads // keys.shape[1]
+    queries = queries.reshape(batch, length, -1, groups, features) * features**-0.5
+    scores = jnp.einsum("btkgw,bksw->bkgts", queries, keys, preferred_element_type=jnp.float32)
+    scores = jnp.where(mask[:, None, None], scores, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
+    mixed = jnp.einsum("bkgts,bksw->btkgw", weights, values)
+    return mixed.reshape(batch, length, heads, features)
+
+
+class Attention(nn.Module):
+    """Self-attention of one block."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        c = self.config
+        kernel = (c.width, c.heads, c.head_features)
+        kv_kernel = (c.width, c.kv_heads, c.head_features)
+        into, out = fan_in(c.width), fan_in(c.heads * c.head_features, depth=c.layers)
+        partitioned = nn.with_logical_partitioning
+        self.query = self.param("query", partitioned(into, ("embed", "heads", "head_width")), kernel)
+        self.key = self.param("key", partitioned(into, ("embed", "kv_heads", "head_width")), kv_kernel)
+        self.value = self.param("value", partitioned(into, ("embed", "kv_heads", "head_width")), kv_kernel)
+        self.out = self.param(
+            "out", partitioned(out, ("heads", "head_width", "embed")), (c.heads, c.head_features, c.width)
+        )
+
+    def __call__(
+        self,
+        x: Float[Array, "B T D"],
+        rotary: Rotary,
+        mask: Bool[Array, "B T S"],
+        cache: LayerCache | None = None,
+        slot: int | Int[Array, ""] = 0,
+    ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
+        """Attention among the tokens of `x`, or over a cache into which they are written first.
+
+        Args:
+          x: normalised residual stream.
+          rotary: tables of the positions of `x`.
+          mask: which key slots each token may read; S = T without a cache.
+          cache: keys and values so far.
+          slot: where the keys of `x` are written in the cache.
+
+        Returns:
+          What is added to the residual stream, and the cache.
+        """
+        dtype = self.config.compute_dtype
+        queries = jnp.einsum("btd,dhw->bthw", x, self.query.astype(dtype))
+        keys = jnp.einsum("btd,dkw->btkw", x, self.key.astype(dtype))
+        values = jnp.einsum("btd,dkw->btkw", x, self.value.astype(dtype))
+        queries = constrain(rotate(queries, rotary), "batch", "length", "heads", "head_width")
+        keys, values = (jnp.swapaxes(kv, 1, 2) for kv in (rotate(keys, rotary), values))
+        if cache is not None:
+            cache = cache.write(keys, values, slot)
+            keys, values = cache.keys[:, :, : mask.shape[-1]], cache.values[:, :, : mask.shape[-1]]
+        keys, values = (constrain(kv, "batch", "kv_heads", "length", "head_width") for kv in (keys, values))
+        mixed = attend(queries, keys, values, mask)
+        return jnp.einsum("bthw,hwd->btd", mixed, self.out.astype(dtype)), cache

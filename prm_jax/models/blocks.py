@@ -1,0 +1,86 @@
+"""One block of the decoder: RMSNorm, attention, RMSNorm, gated feed-forward.
+
+`decoder.py` scans or unrolls it. B batch, T tokens, S key slots, D width.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from prm_jax.models.attention import Attention, Rotary
+from prm_jax.models.cache import LayerCache
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.initializers import fan_in
+from prm_jax.parallel.shardings import constrain
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * scale over the last axis, in float32 (Zhang and Sennrich 2019, equation 4)."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Normalises `x`; the output has the compute dtype."""
+        scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("embed",)), (x.shape[-1],))
+        x = x.astype(jnp.float32)
+        mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+        return (x * jax.lax.rsqrt(mean_square + self.config.norm_eps) * scale).astype(self.config.compute_dtype)
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: (silu(x W_gate) * x W_up) W_down (Shazeer 2020, equation 6)."""
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """What is added to the residual stream."""
+        c, dtype = self.config, self.config.compute_dtype
+        into = nn.with_logical_partitioning(fan_in(c.width), ("embed", "mlp"))
+        out = nn.with_logical_partitioning(fan_in(c.mlp_width, depth=c.layers), ("mlp", "embed"))
+        gate = self.param("gate", into, (c.width, c.mlp_width)).astype(dtype)
+        up = self.param("up", into, (c.width, c.mlp_width)).astype(dtype)
+        down = self.param("down", out, (c.mlp_width, c.width)).astype(dtype)
+        hidden = constrain(jax.nn.silu(x @ gate) * (x @ up), "batch", "length", "mlp")
+        return hidden @ down
+
+
+class Block(nn.Module):
+    """Pre-norm residual block."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        self.attention_norm = RMSNorm(self.config)
+        self.attention = Attention(self.config)
+        self.mlp_norm = RMSNorm(self.config)
+        self.mlp = FeedForward(self.config)
+
+    def __call__(
+        self, x: Float[Array, "B T D"], rotary: Rotary, mask: Bool[Array, "B T T"]
+    ) -> tuple[Float[Array, "B T D"], None]:
+        """Whole rows at once; the second output is what `nn.scan` collects: nothing."""
+        x, _ = self._forward(x, rotary, mask, None, 0)
+        return x, None
+
+    def decode(
+        self,
+        x: Float[Array, "B T D"],
+        rotary: Rotary,
+        mask: Bool[Array, "B T S"],
+        cache: LayerCache,
+        slot: int | Int[Array, ""],
+    ) -> tuple[Float[Array, "B T D"], LayerCache]:
+        """The next T tokens of rows whose keys and values are cached."""
+        x, cache = self._forward(x, rotary, mask, cache, slot)
+        return x, cache
+
+    def _forward(self, x, rotary, mask, cache, slot):  # noqa: ANN: the two public methods above carry the types.
+        mixed, cache = self.attention(self.attention_norm(x), rotary, mask, cache, slot)
+        x = constrain(x + mixed, "batch", "length", "embed")
+        x = constrain(x + self.mlp(self.mlp_norm(x)), "batch", "length", "embed")
+        return x, cache

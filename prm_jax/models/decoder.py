@@ -1,0 +1,114 @@
+"""`Decoder`: the trunk of policy, reference, PRM, ORM and critic.
+
+`policy.py` calls it on whole rows, `sampling/` token by token. Its parameters are float32 and, outside of
+initialisation, plain nested dicts. B batch, T tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from prm_jax.models.attention import causal_mask, rotary_table
+from prm_jax.models.blocks import Block, RMSNorm
+from prm_jax.models.cache import KVCache
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.initializers import fan_in
+from prm_jax.parallel.shardings import constrain
+
+
+class Decoder(nn.Module):
+    """A causal decoder of the Llama family (Touvron et al. 2023).
+
+    Attributes:
+      config: its shape.
+      unembedding: False leaves out the separate output table of a model with untied embeddings: a scorer has no
+        logits.
+    """
+
+    config: ModelConfig
+    unembedding: bool = True
+
+    def setup(self) -> None:
+        c = self.config
+        table = nn.with_logical_partitioning(fan_in(c.width), ("vocab", "embed"))
+        self.embedding = self.param("embedding", table, (c.vocab_size, c.width))
+        if self.unembedding and not c.tied_embeddings:
+            self.output = self.param("output", table, (c.vocab_size, c.width))
+        block = nn.remat(Block, prevent_cse=not c.scan_layers) if c.remat else Block
+        if c.scan_layers:
+            self.blocks = nn.scan(
+                block,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                in_axes=(nn.broadcast, nn.broadcast),
+                length=c.layers,
+                metadata_params={nn.PARTITION_NAME: "layers"},
+            )(c)
+        else:
+            self.blocks = [block(c) for _ in range(c.layers)]
+        self.norm = RMSNorm(c)
+
+    def __call__(
+        self, tokens: Int[Array, "B T"], segments: Int[Array, "B T"], positions: Int[Array, "B T"]
+    ) -> Float[Array, "B T D"]:
+        """The last hidden states of whole, possibly packed, rows.
+
+        Args:
+          tokens: token ids.
+          segments: sequence that each token belongs to; a token reads only its own. 0 where padded.
+          positions: position within the sequence.
+
+        Returns:
+          Normalised hidden states in the compute dtype; those of padding mean nothing, and are finite.
+        """
+        x = self._embed(tokens)
+        rotary, mask = rotary_table(positions, self.config), causal_mask(segments)
+        if self.config.scan_layers:
+            x, _ = self.blocks(x, rotary, mask)
+        else:
+            for block in self.blocks:
+                x, _ = block(x, rotary, mask)
+        return self.norm(x)
+
+    def logits(self, hidden: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Float32 logits of the next token."""
+        table = self.embedding if self.config.tied_embeddings else self.output
+        dtype = self.config.compute_dtype
+        logits = jnp.einsum("btd,vd->btv", hidden, table.astype(dtype), preferred_element_type=jnp.float32)
+        return constrain(logits, "batch", "length", "vocab")
+
+    def decode(
+        self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], cache: KVCache, slot: int | Int[Array, ""]
+    ) -> tuple[Float[Array, "B T D"], KVCache]:
+        """The hidden states of the next T tokens of each row.
+
+        Only for unrolled layers (`stacking.unroll` turns stacked parameters into such): a scan over layers would
+        copy the cache.
+
+        Args:
+          tokens: token ids, written at the same slots in every row.
+          positions: their positions within their rows.
+          cache: keys and values of all earlier slots.
+          slot: slot of the first of the tokens; a Python int lets attention skip the slots behind them.
+
+        Returns:
+          Hidden states and the cache with the tokens' keys and values written.
+
+        Raises:
+          ValueError: the configuration has scanned layers.
+        """
+        if self.config.scan_layers:
+            raise ValueError("decode needs unrolled layers: use stacking.unroll")
+        x = self._embed(tokens)
+        rotary, mask = rotary_table(positions, self.config), cache.visible(slot, tokens.shape[1])
+        layers = []
+        for block, layer in zip(self.blocks, cache.layers, strict=True):
+            x, layer = block.decode(x, rotary, mask, layer, slot)
+            layers.append(layer)
+        return self.norm(x), cache.replace(layers=tuple(layers))
+
+    def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        x = jnp.take(self.embedding, tokens, axis=0).astype(self.config.compute_dtype)
+        return constrain(x, "batch", "length", "embed")

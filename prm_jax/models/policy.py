@@ -1,0 +1,118 @@
+"""Policies and scorers as plain functions over parameter pytrees.
+
+A policy's parameters are `{"trunk": ...}`, a scorer's (PRM, ORM, critic) `{"trunk": ..., "head": ...}`: plain nested
+dicts of float32 arrays. Training, PPO and evaluation call this. B batch, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.decoder import Decoder
+from prm_jax.models.heads import ScalarHead
+
+Params = dict[str, Any]
+
+
+def boxed_policy(config: ModelConfig, key: Key[Array, ""]) -> Params:
+    """A policy's parameters, each boxed with its logical axes: what `parallel.shardings` reads shardings from."""
+    row = jnp.zeros((1, 1), jnp.int32)
+    return {"trunk": Decoder(config).init(key, row, row, row)["params"]}
+
+
+def boxed_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool = False) -> Params:
+    """A scorer's parameters, each boxed with its logical axes."""
+    trunk_key, head_key = jax.random.split(key)
+    row = jnp.zeros((1, 1), jnp.int32)
+    trunk = Decoder(config, unembedding=False).init(trunk_key, row, row, row)["params"]
+    head = ScalarHead(zero_head).init(head_key, jnp.zeros((1, 1, config.width)))["params"]
+    return {"trunk": trunk, "head": head}
+
+
+def init_policy(config: ModelConfig, key: Key[Array, ""]) -> Params:
+    """Parameters of a random policy. `parallel.shardings.sharded_init` makes one that is sharded from the start."""
+    return nn.unbox(boxed_policy(config, key))
+
+
+def init_scorer(
+    config: ModelConfig, key: Key[Array, ""], trunk: Params | None = None, *, zero_head: bool = False
+) -> Params:
+    """Parameters of a scorer.
+
+    Args:
+      config: the trunk's.
+      key: of the random values.
+      trunk: `params["trunk"]` of a policy or scorer to start from; it is copied, without the output table of untied
+        embeddings. None for a random trunk.
+      zero_head: whether all scores are 0 at first.
+    """
+    scorer = nn.unbox(boxed_scorer(config, key, zero_head))
+    if trunk is not None:
+        scorer["trunk"] = {name: jax.tree.map(jnp.copy, trunk[name]) for name in scorer["trunk"]}
+    return scorer
+
+
+def policy_logits(
+    params: Params,
+    config: ModelConfig,
+    tokens: Int[Array, "B T"],
+    segments: Int[Array, "B T"],
+    positions: Int[Array, "B T"],
+) -> Float[Array, "B T V"]:
+    """Float32 logits; those at t are for the token at t + 1. Arguments as in `Decoder.__call__`."""
+    decoder, variables = Decoder(config), {"params": params["trunk"]}
+    hidden = decoder.apply(variables, tokens, segments, positions)
+    return decoder.apply(variables, hidden, method="logits")
+
+
+def token_logprobs(
+    params: Params,
+    config: ModelConfig,
+    tokens: Int[Array, "B T"],
+    segments: Int[Array, "B T"],
+    positions: Int[Array, "B T"],
+    temperature: float = 1.0,
+) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
+    """What the policy says of given tokens, at a temperature.
+
+    Args:
+      params: a policy's.
+      config: its shape.
+      tokens: token ids.
+      segments: as in `Decoder.__call__`.
+      positions: as in `Decoder.__call__`.
+      temperature: divides the logits.
+
+    Returns:
+      log p(tokens[t] | the earlier tokens of its segment) and the entropy of that choice, in nats, float32; both 0
+      on the first token of a segment and on padding.
+    """
+    decoder, variables = Decoder(config), {"params": params["trunk"]}
+    hidden = decoder.apply(variables, tokens, segments, positions)
+    logits = decoder.apply(variables, hidden[:, :-1], method="logits") / temperature
+    # Only reductions of the logits follow, which XLA fuses: the log-softmax is never stored.
+    normaliser = jax.nn.logsumexp(logits, axis=-1)
+    chosen = jnp.take_along_axis(logits, tokens[:, 1:, None], axis=-1)[..., 0] - normaliser
+    entropy = normaliser - jnp.sum(jnp.exp(logits - normaliser[..., None]) * logits, axis=-1)
+    inside = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
+    chosen, entropy = (jnp.pad(jnp.where(inside, x, 0.0), ((0, 0), (1, 0))) for x in (chosen, entropy))
+    return chosen, entropy
+
+
+def scores(
+    params: Params,
+    config: ModelConfig,
+    tokens: Int[Array, "B T"],
+    segments: Int[Array, "B T"],
+    positions: Int[Array, "B T"],
+) -> Float[Array, "B T"]:
+    """Raw scores z of a scorer's head, float32. Arguments as in `Decoder.__call__`."""
+    decoder = Decoder(config, unembedding=False)
+    hidden = decoder.apply({"params": params["trunk"]}, tokens, segments, positions)
+    return ScalarHead().apply({"params": params["head"]}, hidden)

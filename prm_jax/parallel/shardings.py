@@ -1,0 +1,140 @@
+"""From logical axes to shardings: of parameters, of batches, and inside a traced function.
+
+Shapes come first (`jax.eval_shape`), then shardings, then `jit(init, out_shardings=...)`: nothing is ever whole on
+one device. `models/` calls `constrain`; stages call the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Key
+
+from prm_jax.errors import UserError
+from prm_jax.parallel.rules import LOGICAL_RULES
+
+
+def partition_spec(axes: Iterable[str | None], shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> PartitionSpec:
+    """The mesh axes that split a tensor.
+
+    Args:
+      axes: logical name of each of its axes, None for one that stays whole.
+      shape: its shape; a mesh axis that does not divide what is left of an axis is not used for it (four key-value
+        heads on eight `tensor` devices are replicated).
+      mesh: the mesh; rules that name other mesh axes are skipped.
+    """
+    # Inside `shard_map` some axes are manual: the tensor is the local part already.
+    sizes = {
+        name: mesh.shape[name]
+        for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
+        if kind != AxisType.Manual
+    }
+    used: set[str] = set()
+    entries = []
+    for name, length in zip(axes, shape, strict=True):
+        chosen: list[str] = []
+        for axis in LOGICAL_RULES[name] if name is not None else ():
+            if axis in sizes and axis not in used and length % sizes[axis] == 0:
+                chosen.append(axis)
+                length //= sizes[axis]
+        used.update(chosen)
+        entries.append(tuple(chosen) if chosen else None)
+    return PartitionSpec(*entries)
+
+
+def constrain(x: Array, *logical_axes: str | None) -> Array:
+    """Splits an activation over the mesh set by `jax.set_mesh`; gives `x` itself where none is set.
+
+    Args:
+      x: any array of a traced function.
+      *logical_axes: a name of `LOGICAL_RULES` for each axis, None for one that stays whole.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, partition_spec(logical_axes, x.shape, mesh))
+
+
+def param_shardings(abstract_boxed: Any, mesh: Mesh) -> Any:
+    """Shardings of parameters.
+
+    Args:
+      abstract_boxed: `jax.eval_shape` of an initialiser that boxes its parameters (`models.policy.boxed_policy`).
+      mesh: the mesh.
+
+    Returns:
+      A tree of the unboxed parameters' structure.
+    """
+
+    def sharding(leaf: Any) -> NamedSharding:
+        if not isinstance(leaf, nn.LogicallyPartitioned):
+            return NamedSharding(mesh, PartitionSpec())
+        return NamedSharding(mesh, partition_spec(leaf.names, leaf.value.shape, mesh))
+
+    return jax.tree.map(sharding, abstract_boxed, is_leaf=lambda leaf: isinstance(leaf, nn.LogicallyPartitioned))
+
+
+def sharded_init(boxed_init: Callable[[Key[Array, ""]], Any], key: Key[Array, ""], mesh: Mesh) -> Any:
+    """Unboxed parameters, each made in its own sharding.
+
+    Args:
+      boxed_init: from a key to boxed parameters, for example `functools.partial(boxed_policy, config)`.
+      key: of the random values.
+      mesh: the mesh.
+    """
+    shardings = param_shardings(jax.eval_shape(boxed_init, key), mesh)
+    return jax.jit(lambda key: nn.unbox(boxed_init(key)), out_shardings=shardings)(key)
+
+
+def state_shardings(abstract_state: Any, params: Any, mesh: Mesh) -> Any:
+    """Shardings of a training state: what mirrors a parameter (a moment) is split like it, the rest is replicated.
+
+    Args:
+      abstract_state: `jax.eval_shape` of the state, any pytree in which trees of the parameters' structure occur.
+      params: shardings of the parameters, from `param_shardings`.
+      mesh: the mesh.
+    """
+    by_path = {tuple(map(str, path)): sharding for path, sharding in jax.tree.leaves_with_path(params)}
+
+    def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        names = tuple(map(str, path))
+        for start in range(len(names)):
+            like = by_path.get(names[start:])
+            if like is not None and len(like.spec) <= leaf.ndim:
+                return like
+        return NamedSharding(mesh, PartitionSpec())
+
+    return jax.tree.map_with_path(sharding, abstract_state)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows over `data` and `fsdp`; every other axis whole."""
+    return NamedSharding(mesh, PartitionSpec(LOGICAL_RULES["batch"]))
+
+
+def shard_batch(batch: Any, mesh: Mesh) -> Any:
+    """Puts a batch on the mesh, rows split over `data` and `fsdp`.
+
+    Args:
+      batch: a pytree of numpy arrays with the batch as first axis; on several hosts, this host's rows.
+      mesh: the mesh.
+
+    Raises:
+      UserError: the rows do not divide.
+    """
+    sharding = batch_sharding(mesh)
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+
+    def put(rows: Any) -> Array:
+        rows = np.asarray(rows)
+        total = rows.shape[0] * jax.process_count()
+        if total % shards:
+            raise UserError(f"A batch of {total} rows does not split over {shards} devices; choose a multiple of it.")
+        return jax.make_array_from_process_local_data(sharding, rows)
+
+    return jax.tree.map(put, batch)

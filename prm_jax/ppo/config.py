@@ -1,0 +1,108 @@
+"""`PpoConfig`: everything that a PPO run decides besides its arm. gin binds it; `loop.py` and `update.py` read it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from prm_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticConfig:
+    """The value function. Which kind an arm uses is `Arm.critic`.
+
+    Attributes:
+      width: hidden width of the MLP on the policy's features (kind `"head"`).
+      learning_rate: Adam's rate for the critic's own parameters, of either kind.
+    """
+
+    width: int = 128
+    learning_rate: float = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class PpoConfig:
+    """One PPO run.
+
+    Attributes:
+      updates: rollouts, each followed by one update.
+      prompts_per_update: problems drawn for a rollout.
+      samples_per_prompt: programs sampled for each of them.
+      temperature: of sampling, and of every log-probability.
+      max_new_tokens: a program that has not ended by then is cut, and fails.
+      learning_rate: Adam's rate for the policy, constant.
+      max_grad_norm: gradients of policy and critic are clipped to this global norm, each on its own.
+      critic: the value function.
+      clip: of the probability ratio.
+      value_clip: how far a value may move from the rollout's within one update; 0 turns it off.
+      gamma: discount per token.
+      lam: lambda of GAE.
+      whiten: whether advantages are whitened over the rollout.
+      kl_coefficient: weight of the divergence from the SFT reference.
+      kl_in: `"loss"` (k3, a term of the loss) or `"reward"` (k1, taken from each token's reward).
+      kl_target: nats per token that the coefficient is steered to; 0 keeps the coefficient fixed.
+      kl_gain: gain of that steering, see `kl.adapt_coefficient`.
+      entropy_coefficient: weight of the entropy bonus.
+      epochs: passes over a rollout.
+      minibatches: parts into which a pass cuts it; each is one step of the optimiser.
+      widths: row widths that are compiled. Minibatches hold rows of similar length and use the narrowest width that
+        holds them, which changes nothing but the time; 1 compiles one width.
+      bucket: rollouts are padded to a multiple of so many tokens, so that few shapes compile.
+      value_only_updates: first updates in which only the critic learns.
+      score_batch: rows of one forward when a rollout is scored.
+      max_unknown_share: share of unknown verdicts in a rollout past which the run stops.
+      checkpoint_every: updates between checkpoints.
+      evaluate_every: updates between calls of the stage's evaluation; 0 never evaluates.
+      seed: of prompts, sampling and minibatches.
+    """
+
+    updates: int = 40
+    prompts_per_update: int = 64
+    samples_per_prompt: int = 4
+    temperature: float = 1.0
+    max_new_tokens: int = 96
+    learning_rate: float = 3e-4
+    max_grad_norm: float = 1.0
+    critic: CriticConfig = CriticConfig()
+    clip: float = 0.2
+    value_clip: float = 0.2
+    gamma: float = 1.0
+    lam: float = 0.95
+    whiten: bool = True
+    kl_coefficient: float = 0.02
+    kl_in: Literal["loss", "reward"] = "loss"
+    kl_target: float = 0.0
+    kl_gain: float = 0.1
+    entropy_coefficient: float = 0.0
+    epochs: int = 2
+    minibatches: int = 4
+    widths: int = 3
+    bucket: int = 16
+    value_only_updates: int = 1
+    score_batch: int = 64
+    max_unknown_share: float = 0.2
+    checkpoint_every: int = 10
+    evaluate_every: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.kl_in not in ("loss", "reward"):
+            raise UserError(f'PpoConfig.kl_in is {self.kl_in!r}; give "loss" or "reward"')
+        if self.batch_size % self.minibatches:
+            raise UserError(
+                f"PpoConfig.minibatches is {self.minibatches}, which does not divide the rollout's {self.batch_size} "
+                "programs (prompts_per_update x samples_per_prompt); give a divisor"
+            )
+        if self.temperature <= 0:
+            raise UserError(f"PpoConfig.temperature is {self.temperature}; PPO samples, so give a number above 0")
+        if min(self.updates, self.epochs, self.widths, self.bucket, self.checkpoint_every, self.score_batch) < 1:
+            raise UserError(
+                "PpoConfig: updates, epochs, widths, bucket, checkpoint_every and score_batch are at least 1"
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Programs of a rollout."""
+        return self.prompts_per_update * self.samples_per_prompt

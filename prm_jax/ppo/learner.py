@@ -1,0 +1,227 @@
+"""`Learner`: one PPO update after another, from prompts to a better policy.
+
+`one_update` is the story of an update: sample, verify, score, reward, learn, refresh the PRM. `loop.py` decides how
+often, and keeps checkpoints and logs. All that an update draws depends on the seed and its number. B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax.batches import PromptBatch
+from prm_jax.errors import UserError
+from prm_jax.models.config import ModelConfig
+from prm_jax.ppo import advantages, critic, inputs, monitor, online, scoring
+from prm_jax.ppo.arms import Arm
+from prm_jax.ppo.config import PpoConfig
+from prm_jax.ppo.rewards import RewardInputs, token_rewards
+from prm_jax.ppo.rollout import Rollout, StepTable, assemble, repeat_prompts, round_up, step_table
+from prm_jax.ppo.update import PpoState, init_state, make_update
+from prm_jax.ppo.verify import Verified, Verify
+from prm_jax.problems.problem import Problem
+from prm_jax.sampling.rules import SamplingConfig
+from prm_jax.sampling.sample import sample
+from prm_jax.text.tokenizer import Tokenizer
+from prm_jax.training.data import batches
+
+PHASES = ("rollout", "verification", "scoring", "update", "refresh")
+
+
+class Learner:
+    """Makes one update after another: what is learnt, and the steps of the story."""
+
+    def __init__(
+        self,
+        config: PpoConfig,
+        arm: Arm,
+        model: ModelConfig,
+        reference: Any,
+        prompts: PromptBatch,
+        problems: Sequence[Problem],
+        tokenizer: Tokenizer,
+        verify: Verify,
+    ) -> None:
+        self.config, self.arm, self.model, self.reference = config, arm, model, reference
+        self.prompts, self.problems, self.tokenizer, self.verify = prompts, problems, tokenizer, verify
+        self.sampling = SamplingConfig(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+        self.update = make_update(config, model, arm.critic)
+        self.token_rewards = jax.jit(token_rewards, static_argnums=0)
+        self.refresh = None if arm.refresh is None else online.make_refresh(arm.refresh, model, config.bucket)
+        self.state: PpoState
+        self.refreshed: online.RefreshState | None = None
+        self.frozen_scorer: Any = None
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+
+    def start(self, policy_params: Any, scorer_params: Any | None) -> None:
+        """The state before the first update."""
+        if self.arm.critic == "prm":
+            critic_params = critic.init_from_prm(scorer_params)
+        else:
+            key = jax.random.fold_in(jax.random.key(self.config.seed), 0)
+            critic_params = critic.init_head(self.model.width, self.config.critic.width, key)
+        self.state = init_state(self.config, policy_params, critic_params)
+        self.frozen_scorer = scorer_params if self.arm.scorer else None
+        if self.arm.refresh is not None:
+            longest = round_up(self.prompts.tokens.shape[1] + self.config.max_new_tokens, self.config.bucket)
+            size = self.config.batch_size
+            self.refreshed = online.init_refresh(self.arm.refresh, scorer_params, size, longest)
+            self.frozen_scorer = None
+
+    @property
+    def scorer(self) -> Any:
+        """The PRM or ORM as it is now, None where the arm has none."""
+        return self.frozen_scorer if self.refreshed is None else self.refreshed.params
+
+    def tree(self) -> dict[str, Any]:
+        """All arrays that the next update depends on."""
+        return {"state": self.state} | ({} if self.refreshed is None else {"refresh": self.refreshed})
+
+    def take(self, tree: dict[str, Any]) -> None:
+        """Takes up what `tree` gave."""
+        self.state, self.refreshed = tree["state"], tree.get("refresh")
+
+    def one_update(self, index: int) -> tuple[dict[str, float], dict[str, float]]:
+        """Update number `index`, from 0: one rollout and what is learnt from it.
+
+        Returns:
+          Metrics, and the seconds of each phase.
+        """
+        before = dict(self.seconds)
+        with self._timed("rollout"):
+            rollout, table, finished = self._sample(index)
+        with self._timed("verification"):
+            chosen = [self.problems[problem] for problem in rollout.problem]
+            verified = self.verify(chosen, table.texts, self.arm.exact_labels)
+            known = np.array([entry.known for entry in verified])
+            self._check_unknown(known, index)
+        with self._timed("scoring"):
+            rollout, token_scores, gap = self._score(rollout.replace(known=known))
+            seen = inputs.gather(rollout, table, verified, finished, token_scores, index)
+            rollout = rollout.replace(rewards=self.token_rewards(self.arm.reward, seen, jnp.asarray(known)))
+            if self.arm.critic == "prm" and index == 0:
+                rollout = self._fit_critic(rollout)
+            jax.block_until_ready(rollout)
+        metrics = self._describe(rollout, table, verified, seen) | {"rollout/logprob_gap": float(gap)}
+        with self._timed("update"):
+            self.state, learnt = self.update(self.state, rollout, self._key(index, 0))
+            metrics |= {f"update/{name}": float(value) for name, value in jax.device_get(learnt).items()}
+        self._check_finite(metrics, index)
+        if self.refreshed is not None:
+            with self._timed("refresh"):
+                metrics |= self._follow(rollout, table, verified, token_scores, index)
+        return metrics, {phase: self.seconds[phase] - before[phase] for phase in PHASES}
+
+    def _key(self, index: int, purpose: int) -> jax.Array:
+        # Offset by one: `start` has used number 0 for the critic.
+        key = jax.random.fold_in(jax.random.key(self.config.seed), index + 1)
+        return jax.random.fold_in(key, purpose)
+
+    @contextlib.contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[phase] += time.monotonic() - start
+
+    def _sample(self, index: int) -> tuple[Rollout, StepTable, np.ndarray]:
+        config = self.config
+        drawn = next(batches(self.prompts, config.prompts_per_update, config.seed, index))
+        group = repeat_prompts(drawn, config.samples_per_prompt)
+        seeds = np.random.default_rng((config.seed, index)).integers(2**32, size=config.batch_size, dtype=np.uint32)
+        completions = jax.device_get(
+            sample(
+                self.state.params,
+                group,
+                jnp.asarray(seeds),
+                model=self.model,
+                config=self.sampling,
+                eos_id=self.tokenizer.eos_id,
+            )
+        )
+        rollout = assemble(group, completions, config.bucket)
+        return rollout, step_table(group, completions, self.tokenizer), np.asarray(completions.finished)
+
+    def _score(self, rollout: Rollout) -> tuple[Rollout, np.ndarray | None, jax.Array]:
+        rollout = jax.tree.map(jnp.asarray, rollout)
+        batch = self.config.score_batch
+        rollout, gap = scoring.score_policy(
+            self.state.params,
+            self.reference,
+            self.state.critic,
+            rollout,
+            model=self.model,
+            kind=self.arm.critic,
+            temperature=self.config.temperature,
+            batch=batch,
+        )
+        if self.scorer is None:
+            return rollout, None, gap
+        scores = scoring.score_steps(self.scorer, rollout, model=self.model, batch=batch)
+        return rollout, np.asarray(scores), gap
+
+    def _fit_critic(self, rollout: Rollout) -> Rollout:
+        """Sets a and b of a critic that comes from a PRM, on the returns of the first rollout."""
+        # Lambda 1 makes the returns plain sums of rewards, which the unfitted values do not touch.
+        _, returns = advantages.gae(
+            rollout.rewards, jnp.zeros_like(rollout.values), rollout.mask, self.config.gamma, 1.0
+        )
+        fitted = critic.fit_scale(self.state.critic, rollout.values, returns, rollout.mask)
+        self.state = self.state.replace(critic=fitted)
+        # The critic starts with a = 1 and b = 0, so the values at hand are the PRM's scores.
+        values = jnp.where(rollout.completion, fitted["scale"] * rollout.values + fitted["offset"], 0.0)
+        return rollout.replace(values=values)
+
+    def _describe(
+        self, rollout: Rollout, table: StepTable, verified: Sequence[Verified], seen: RewardInputs
+    ) -> dict[str, float]:
+        metrics = monitor.rollout_metrics(rollout, table, verified, seen, self.config.samples_per_prompt)
+        named = {f"rollout/{name}": value for name, value in metrics.items()}
+        if self.arm.scorer is not None:
+            passed = np.array([entry.passed for entry in verified])
+            scorer = monitor.scorer_metrics(self.arm.scorer, seen, passed, np.asarray(rollout.known))
+            named |= {f"scorer/{name}": value for name, value in scorer.items()}
+        return named
+
+    def _follow(
+        self,
+        rollout: Rollout,
+        table: StepTable,
+        verified: Sequence[Verified],
+        token_scores: np.ndarray | None,
+        index: int,
+    ) -> dict[str, float]:
+        """Measures the PRM on the rollout, which it has not seen, and then lets it learn from it."""
+        assert self.arm.refresh is not None and self.refreshed is not None and self.refresh is not None
+        assert token_scores is not None
+        labels = inputs.label_table(verified, table.ends.shape[1])
+        rows = online.labelled_rows(rollout, table.ends, labels)
+        metrics = {"scorer/auc_before_refresh": online.step_auc(token_scores, rows)}
+        self.refreshed = online.remember(self.refreshed, rows)
+        if (index + 1) % self.arm.refresh.every == 0:
+            self.refreshed, learnt = self.refresh(self.refreshed, self._key(index, 1))
+            metrics |= {f"refresh/{name}": float(value) for name, value in jax.device_get(learnt).items()}
+        return metrics
+
+    def _check_unknown(self, known: np.ndarray, index: int) -> None:
+        share = 1.0 - float(known.mean())
+        if share > self.config.max_unknown_share:
+            raise UserError(
+                f"{share:.0%} of the verdicts of update {index + 1} are unknown, more than "
+                f"PpoConfig.max_unknown_share = {self.config.max_unknown_share:.0%}; see what troubles the sandbox "
+                "(`prm_jax doctor`) and run again"
+            )
+
+    def _check_finite(self, metrics: dict[str, float], index: int) -> None:
+        for name in ("update/policy_loss", "update/value_loss", "update/policy_grad_norm"):
+            if not math.isfinite(metrics[name]):
+                raise UserError(
+                    f"{name} is {metrics[name]} at update {index + 1} of arm {self.arm.name}; lower the learning rate "
+                    "and run again in another directory"
+                )

@@ -1,0 +1,189 @@
+"""The PPO loop: updates, evaluation, logs, checkpoints.
+
+The PPO stage calls `train` once per arm. `verify` and `evaluate` come in as callables, so that the loop knows neither
+sandbox nor evaluation. It resumes from what it finds in its directory and reaches the same bits as a run that nobody
+interrupted: all that it draws depends on the seed and the update's number, and all that it carries on is in the
+checkpoint. What an update does is in `learner.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from etils import epath
+
+from prm_jax.batches import PromptBatch
+from prm_jax.errors import Interrupted, UserError
+from prm_jax.models.config import ModelConfig
+from prm_jax.ppo.arms import Arm
+from prm_jax.ppo.config import PpoConfig
+from prm_jax.ppo.learner import Learner
+from prm_jax.ppo.verify import Verify
+from prm_jax.problems.problem import Problem
+from prm_jax.text.tokenizer import Tokenizer
+from prm_jax.training.checkpoint import Checkpointer
+from prm_jax.training.interrupt import StopRequest
+from prm_jax.training.metrics import MetricsWriter
+from prm_jax.training.progress import Progress
+
+Evaluate = Callable[[Any, int], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class PpoResult:
+    """What a run gave.
+
+    Attributes:
+      params: the policy after the last update.
+      scorer_params: the PRM or ORM at the end, refreshed or not; None where the arm has none.
+      history: the evaluations, each with its `step`.
+      seconds: wall seconds by phase (`learner.PHASES`) over the whole run, resumed parts included.
+    """
+
+    params: Any
+    scorer_params: Any
+    history: tuple[dict[str, float], ...]
+    seconds: dict[str, float]
+
+
+def train(
+    config: PpoConfig,
+    arm: Arm,
+    *,
+    model: ModelConfig,
+    policy_params: Any,
+    reference_params: Any,
+    scorer_params: Any | None,
+    prompts: PromptBatch,
+    problems: Sequence[Problem],
+    tokenizer: Tokenizer,
+    verify: Verify,
+    directory: epath.PathLike,
+    evaluate: Evaluate | None = None,
+    label: str = "ppo",
+    keep: int = 2,
+) -> PpoResult:
+    """Trains a policy with PPO, from the latest checkpoint in `directory` or from `policy_params`.
+
+    Args:
+      config: the run.
+      arm: how it rewards.
+      model: configuration of policy, reference and scorer.
+      policy_params: the policy to start from; not given away.
+      reference_params: the SFT policy of the KL term.
+      scorer_params: the PRM or ORM that the arm reads; None where it reads none.
+      prompts: all prompts; `problem` indexes `problems`.
+      problems: the host's table of problems.
+      tokenizer: the policy's.
+      verify: `(problems, texts, exact) -> list[Verified]`, see `verify.verify`.
+      directory: checkpoints go to `<directory>/checkpoints`, metrics to `<directory>`.
+      evaluate: `(params, step) -> metrics`; must not keep the parameters. Called every `evaluate_every` updates and
+        after the last one, before the first as step 0.
+      label: what the progress bar is called.
+      keep: number of checkpoints kept.
+
+    Returns:
+      The `PpoResult`; at once where the directory holds a finished run.
+
+    Raises:
+      Interrupted: asked to stop by SIGINT or SIGTERM; saved.
+      UserError: the arm is a control without PPO or lacks its scorer, too many verdicts are unknown, the update is not
+        finite, or the checkpoint is of another arm, seed or shape.
+    """
+    if arm.control:
+        raise UserError(f"arm {arm.name} is the control {arm.control!r}, which is no PPO; run it as its own stage")
+    if arm.scorer is not None and scorer_params is None:
+        raise UserError(f"arm {arm.name} reads a {arm.scorer}, but none was given; train it first")
+    directory = epath.Path(directory)
+    with Checkpointer(directory / "checkpoints", keep) as checkpoints:
+        learner = Learner(config, arm, model, reference_params, prompts, problems, tokenizer, verify)
+        learner.start(policy_params, scorer_params)
+        run = _Run(config, arm, learner, evaluate, checkpoints)
+        start = run.resume()
+        if start < config.updates:
+            with (
+                StopRequest() as stop,
+                MetricsWriter(directory, start, enabled=jax.process_index() == 0) as writer,
+                Progress(label, config.updates, start) as progress,
+            ):
+                if start:
+                    progress.say(f"{label}: going on from update {start}")
+                run.updates(start, stop, writer, progress)
+        return run.result()
+
+
+class _Run:
+    """One run of `train`: evaluation, checkpoints, and the order of things."""
+
+    def __init__(
+        self, config: PpoConfig, arm: Arm, learner: Learner, evaluate: Evaluate | None, checkpoints: Checkpointer
+    ) -> None:
+        self.config, self.arm, self.learner = config, arm, learner
+        self.evaluate, self.checkpoints = evaluate, checkpoints
+        self.history: list[dict[str, float]] = []
+        self.saved: int | None = None
+
+    def resume(self) -> int:
+        """Takes up the latest checkpoint; the number of updates done, 0 where there is none."""
+        step = self.checkpoints.latest()
+        if step is None:
+            return 0
+        extra = self.checkpoints.extra(step)
+        wanted = {"arm": self.arm.name, "seed": self.config.seed}
+        found = {name: extra.get(name) for name in wanted}
+        if found != wanted:
+            raise UserError(
+                f"the checkpoint in {self.checkpoints.directory} was made with {found}, the configuration says "
+                f"{wanted}; give that configuration, or another directory"
+            )
+        self.learner.take(self.checkpoints.restore(step, self.learner.tree()))
+        self.learner.seconds = extra["seconds"]
+        self.history, self.saved = extra["history"], step
+        return step
+
+    def updates(self, start: int, stop: StopRequest, writer: MetricsWriter, progress: Progress) -> None:
+        """All updates from number `start` on, or up to a request to stop."""
+        if start == 0:
+            self._evaluate_at(0, writer)
+        for done in range(start + 1, self.config.updates + 1):
+            metrics, seconds = self.learner.one_update(done - 1)
+            writer.write(done, metrics, timings={f"seconds/{phase}": value for phase, value in seconds.items()})
+            last, every = done == self.config.updates, self.config.evaluate_every
+            if last or (every and done % every == 0):
+                self._evaluate_at(done, writer)
+            progress.update(done, {"pass": metrics["rollout/pass_rate"], "kl": metrics["update/kl"]})
+            stopping = stop.agreed()
+            if last or stopping or done % self.config.checkpoint_every == 0:
+                self._save(done)
+            if stopping and not last:
+                raise Interrupted(
+                    f"Saved update {done} of {self.config.updates} in {self.checkpoints.directory}; run the same "
+                    "command again to go on from there."
+                )
+
+    def result(self) -> PpoResult:
+        """What `train` gives."""
+        learner = self.learner
+        return PpoResult(learner.state.params, learner.scorer, tuple(self.history), dict(learner.seconds))
+
+    def _evaluate_at(self, step: int, writer: MetricsWriter) -> None:
+        if self.evaluate is None:
+            return
+        metrics = {name: float(value) for name, value in self.evaluate(self.learner.state.params, step).items()}
+        self.history.append({"step": step, **metrics})
+        writer.write(step, {f"evaluation/{name}": value for name, value in metrics.items()})
+
+    def _save(self, step: int) -> None:
+        if self.saved == step:
+            return
+        extra = {
+            "arm": self.arm.name,
+            "seed": self.config.seed,
+            "history": self.history,
+            "seconds": self.learner.seconds,
+        }
+        self.checkpoints.save(step, self.learner.tree(), extra)
+        self.saved = step

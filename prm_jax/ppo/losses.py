@@ -1,0 +1,99 @@
+"""The losses of PPO: clipped policy and value losses, KL estimators, entropy.
+
+Pure functions of arrays [B, T] and a mask, each a mean over the masked tokens that is finite when nothing is masked in;
+`update.py` adds them up. B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from prm_jax.ppo.advantages import masked_mean
+
+Loss = tuple[Float[Array, ""], dict[str, Float[Array, ""]]]
+
+
+def policy_loss(
+    logprobs: Float[Array, "B T"],
+    old_logprobs: Float[Array, "B T"],
+    advantages: Float[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    clip: float,
+) -> Loss:
+    """The clipped surrogate, negated (Schulman et al. 2017, equation 7), as a token mean.
+
+    Returns:
+      The loss, and `clip_fraction` (share of tokens whose ratio left [1 - clip, 1 + clip]) and `update_kl`
+      (k3 estimate of the divergence between the sampling policy and this one).
+    """
+    # Outside the mask the difference may be anything, and exp of it may overflow into the gradient.
+    change = jnp.where(mask, logprobs - old_logprobs, 0.0)
+    ratio = jnp.exp(change)
+    clipped = jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
+    advantages = jnp.where(mask, advantages, 0.0)
+    surrogate = jnp.minimum(ratio * advantages, clipped * advantages)
+    metrics = {
+        "clip_fraction": masked_mean((jnp.abs(ratio - 1.0) > clip).astype(jnp.float32), mask),
+        "update_kl": masked_mean(ratio - 1.0 - change, mask),
+    }
+    return -masked_mean(surrogate, mask), metrics
+
+
+def value_loss(
+    values: Float[Array, "B T"],
+    old_values: Float[Array, "B T"],
+    returns: Float[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    clip: float,
+) -> Loss:
+    """Half the squared error to the returns, the larger of clipped and unclipped, as a token mean.
+
+    The clip keeps a value within `clip` of the one it had when the rollout was scored; 0 turns it off.
+
+    Returns:
+      The loss, and `value_clip_fraction`, the share of tokens on which the clipped term was the larger.
+    """
+    plain = jnp.square(jnp.where(mask, values - returns, 0.0))
+    if clip <= 0:
+        return 0.5 * masked_mean(plain, mask), {"value_clip_fraction": jnp.zeros(())}
+    near = old_values + jnp.clip(values - old_values, -clip, clip)
+    clipped = jnp.square(jnp.where(mask, near - returns, 0.0))
+    metrics = {"value_clip_fraction": masked_mean((clipped > plain).astype(jnp.float32), mask)}
+    return 0.5 * masked_mean(jnp.maximum(plain, clipped), mask), metrics
+
+
+def token_kl(
+    logprobs: Float[Array, "B T"],
+    reference_logprobs: Float[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    estimator: Literal["k1", "k3"] = "k3",
+) -> Float[Array, "B T"]:
+    """Per-token estimates of KL(policy || reference) from the policy's own samples; 0 outside the mask.
+
+    With d = log reference - log policy: k1 = -d, unbiased and of either sign; k3 = exp(d) - 1 - d, unbiased, never
+    negative, of lower variance (Schulman, "Approximating KL divergence", 2020).
+    """
+    difference = jnp.where(mask, reference_logprobs - logprobs, 0.0)
+    if estimator == "k1":
+        return -difference
+    return jnp.expm1(difference) - difference
+
+
+def kl_loss(
+    logprobs: Float[Array, "B T"],
+    reference_logprobs: Float[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    estimator: Literal["k1", "k3"] = "k3",
+) -> Loss:
+    """Token mean of `token_kl`, as loss and as the metric `kl`."""
+    loss = masked_mean(token_kl(logprobs, reference_logprobs, mask, estimator), mask)
+    return loss, {"kl": loss}
+
+
+def entropy_loss(entropy: Float[Array, "B T"], mask: Bool[Array, "B T"]) -> Loss:
+    """The negated token mean of the policy's entropy in nats, so that a positive coefficient is a bonus."""
+    mean = masked_mean(entropy, mask)
+    return -mean, {"entropy": mean}

@@ -1,0 +1,154 @@
+"""The PRM that follows the policy: a buffer of exactly labelled rollouts, and gradient steps on it.
+
+A frozen PRM of moderate accuracy ruins the policy that is optimised against it, so `loop.py` labels each rollout by the
+interpreter, measures the PRM on it *before* it has seen it, puts it into the buffer and trains. Rows are the given
+token ids; nothing is re-encoded. B rows of a rollout, T tokens, C rows of the buffer.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from prm_jax.batches import TokenBatch
+from prm_jax.labelling.labelled_program import Label
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import scores
+from prm_jax.ppo.arms import PrmRefreshConfig
+from prm_jax.ppo.rollout import Rollout, round_up
+from prm_jax.training.losses import step_loss
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+@flax.struct.dataclass
+class RefreshState:
+    """What a refresh changes: the PRM, its optimiser, and the latest rollouts.
+
+    Attributes:
+      params: the PRM.
+      opt_state: its optimiser.
+      rows: ring buffer of labelled rows on the host, padded to the longest row there can be.
+      filled: int32, rows ever written, on the host too.
+    """
+
+    params: Any
+    opt_state: optax.OptState
+    rows: TokenBatch
+    filled: Int[Array, ""]
+
+
+def make_optimizer(config: PrmRefreshConfig) -> optax.GradientTransformation:
+    """Adam behind a clip by global norm."""
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate))
+
+
+def init_refresh(config: PrmRefreshConfig, params: Any, batch_size: int, length: int) -> RefreshState:
+    """An empty buffer for rollouts of `batch_size` rows of at most `length` tokens. The PRM is copied."""
+    params = jax.tree.map(jnp.array, params)
+    shape = (config.buffer_rollouts * batch_size, length)
+    return RefreshState(
+        params=params,
+        opt_state=make_optimizer(config).init(params),
+        rows=TokenBatch(*(np.zeros(shape, np.int32) for _ in TokenBatch._fields)),
+        filled=np.zeros((), np.int32),
+    )
+
+
+def labelled_rows(rollout: Rollout, ends: Int[np.ndarray, "B S"], labels: Int[np.ndarray, "B S"]) -> TokenBatch:
+    """The rows of a rollout with a label on the last token of each closed step.
+
+    Args:
+      rollout: the rollout; rows with an unknown verdict get no labels.
+      ends: index into the row of each step's last token, -1 where it is open or padding.
+      labels: a `Label` per step; any value where `ends` is -1.
+
+    Returns:
+      Numpy rows. Where several steps end on one token, wrong goes before right and right before neutral.
+    """
+    inside = np.asarray(rollout.segments) > 0
+    dense = np.where(inside, int(Label.NEUTRAL), 0).astype(np.int32)
+    known = np.asarray(rollout.known)[:, None]
+    # Wrong is written last, so that it stays.
+    for label in (Label.RIGHT, Label.WRONG):
+        rows, steps = np.nonzero((labels == label) & (ends >= 0) & known)
+        dense[rows, ends[rows, steps]] = int(label)
+    tokens, segments, positions = (np.asarray(x) for x in (rollout.tokens, rollout.segments, rollout.positions))
+    return TokenBatch(tokens, segments, positions, dense)
+
+
+def remember(state: RefreshState, rows: TokenBatch) -> RefreshState:
+    """Writes a rollout's rows over the oldest ones of the buffer."""
+    capacity, length = state.rows.tokens.shape
+    batch = rows.tokens.shape[0]
+    slots = (int(state.filled) + np.arange(batch)) % capacity
+    written = []
+    for kept, new in zip(state.rows, rows, strict=True):
+        array = np.array(kept)
+        array[slots] = np.pad(new, ((0, 0), (0, length - new.shape[1])))
+        written.append(array)
+    return state.replace(rows=TokenBatch(*written), filled=np.asarray(state.filled + batch, np.int32))
+
+
+def make_refresh(
+    config: PrmRefreshConfig, model: ModelConfig, bucket: int
+) -> Callable[[RefreshState, Key[Array, ""]], tuple[RefreshState, Metrics]]:
+    """The refresh `(state, key) -> (state, metrics)`: `steps` gradient steps of `step_loss` on drawn rows.
+
+    The metrics are the means of those of `step_loss`. The buffers of the PRM and its optimiser are given away. Rows
+    are cut to the longest one in the buffer, rounded up to a multiple of `bucket`.
+    """
+    tx = make_optimizer(config)
+
+    def loss(params: Any, batch: TokenBatch) -> tuple[Float[Array, ""], Metrics]:
+        return step_loss(scores(params, model, batch.tokens, batch.segments, batch.positions), batch)
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def learn(learner: Any, rows: TokenBatch, available: Int[Array, ""], key: Key[Array, ""]) -> tuple[Any, Metrics]:
+        def step(carry: Any, key: Key[Array, ""]) -> tuple[Any, Metrics]:
+            params, opt_state = carry
+            drawn = jax.random.randint(key, (config.batch_size,), 0, available)
+            batch = TokenBatch(*(x[drawn] for x in rows))
+            gradients, metrics = jax.grad(loss, has_aux=True)(params, batch)
+            changes, opt_state = tx.update(gradients, opt_state, params)
+            return (optax.apply_updates(params, changes), opt_state), metrics
+
+        learner, metrics = jax.lax.scan(step, learner, jax.random.split(key, config.steps))
+        return learner, jax.tree.map(jnp.mean, metrics)
+
+    def refresh(state: RefreshState, key: Key[Array, ""]) -> tuple[RefreshState, Metrics]:
+        capacity, length = state.rows.tokens.shape
+        longest = int((np.asarray(state.rows.segments) > 0).sum(axis=1).max())
+        width = min(round_up(longest, bucket), length)
+        rows = TokenBatch(*(jnp.asarray(x[:, :width]) for x in state.rows))
+        available = jnp.minimum(jnp.asarray(state.filled), capacity)
+        (params, opt_state), metrics = learn((state.params, state.opt_state), rows, available, key)
+        return state.replace(params=params, opt_state=opt_state), metrics
+
+    return refresh
+
+
+def roc_auc(scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N"]) -> float:
+    """The chance that a positive scores above a negative, ties counting half; NaN where there is only one class."""
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if n_positive == 0 or n_negative == 0:
+        return float("nan")
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    # Mean rank of each group of ties, 1-based.
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+def step_auc(token_scores: Float[np.ndarray, "B T"], rows: TokenBatch) -> float:
+    """`roc_auc` of the scores on the tokens labelled right against those labelled wrong."""
+    labels = np.asarray(rows.labels)
+    labelled = (labels == Label.RIGHT) | (labels == Label.WRONG)
+    return roc_auc(np.asarray(token_scores)[labelled], labels[labelled] == Label.RIGHT)

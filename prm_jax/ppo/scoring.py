@@ -1,0 +1,84 @@
+"""Scoring a rollout: log-probabilities of policy and reference, values, and the scores of a PRM or ORM.
+
+Jitted, in fixed-size pieces of the batch so that memory does not grow with the rollout. `loop.py` calls it after
+sampling. B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import scores, token_logprobs
+from prm_jax.ppo import critic as critics
+from prm_jax.ppo import forward
+from prm_jax.ppo.critic import CriticKind
+from prm_jax.ppo.rewards import score_from_logit
+from prm_jax.ppo.rollout import Rollout
+
+
+def _in_pieces(score: Callable[[Any], Any], rollout: Rollout, batch: int) -> Any:
+    """`score((tokens, segments, positions))` on pieces of at most `batch` rows, one after the other."""
+    rows = (rollout.tokens, rollout.segments, rollout.positions)
+    total = rollout.tokens.shape[0]
+    size = next(size for size in range(min(batch, total), 0, -1) if total % size == 0)
+    pieces = jax.tree.map(lambda x: x.reshape(total // size, size, *x.shape[1:]), rows)
+    return jax.tree.map(lambda x: x.reshape(total, *x.shape[2:]), jax.lax.map(score, pieces))
+
+
+@functools.partial(jax.jit, static_argnames=("model", "kind", "temperature", "batch"))
+def score_policy(
+    params: Any,
+    reference: Any,
+    critic: Any,
+    rollout: Rollout,
+    *,
+    model: ModelConfig,
+    kind: CriticKind,
+    temperature: float,
+    batch: int,
+) -> tuple[Rollout, Float[Array, ""]]:
+    """Replaces the sampler's log-probabilities by the trainer's, and fills the reference's and the values.
+
+    PPO's ratio is then exactly 1 before the first step, whatever the sampler's rounding.
+
+    Args:
+      params: the policy that sampled the rollout.
+      reference: the SFT policy.
+      critic: parameters of the critic.
+      rollout: with the sampler's log-probabilities.
+      model: configuration of policy and reference.
+      kind: kind of the critic.
+      temperature: that of sampling.
+      batch: rows of one forward.
+
+    Returns:
+      The rollout, and the largest |log p(sampler) - log p(trainer)| over its sampled tokens.
+    """
+
+    def score(rows: Any) -> tuple[Array, Array, Array]:
+        hidden, logprobs, _ = forward.policy_forward(params, model, *rows, temperature)
+        value = critics.values(kind, critic, model, hidden, *rows)
+        ref_logprobs, _ = token_logprobs(reference, model, *rows, temperature)
+        return logprobs, ref_logprobs, value
+
+    filled = _in_pieces(score, rollout, batch)
+    logprobs, ref_logprobs, value = (jnp.where(rollout.completion, x, 0.0) for x in filled)
+    gap = jnp.max(jnp.where(rollout.completion, jnp.abs(logprobs - rollout.logprobs), 0.0))
+    return rollout.replace(logprobs=logprobs, ref_logprobs=ref_logprobs, values=value), gap
+
+
+@functools.partial(jax.jit, static_argnames=("model", "batch"))
+def score_steps(scorer: Any, rollout: Rollout, *, model: ModelConfig, batch: int) -> Float[Array, "B T"]:
+    """S = 2 sigmoid(z) - 1 of a PRM or ORM on every token, float32; meaningful where a step or the program ends."""
+
+    def score(rows: Any) -> Float[Array, "b T"]:
+        return score_from_logit(scores(scorer, model, *rows))
+
+    return _in_pieces(score, rollout, batch)

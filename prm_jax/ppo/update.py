@@ -1,0 +1,249 @@
+"""One PPO update: a scored rollout in, the next state out, in one jitted call.
+
+Advantages are computed on the whole rollout; then one `lax.scan` runs over epochs x minibatches, each one step of both
+optimisers. `loop.py` calls what `make_update` returns. B batch, T tokens, M rows of a minibatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from prm_jax.models.config import ModelConfig
+from prm_jax.ppo import advantages, critic, forward, losses
+from prm_jax.ppo.config import PpoConfig
+from prm_jax.ppo.critic import CriticKind
+from prm_jax.ppo.kl import adapt_coefficient
+from prm_jax.ppo.rollout import Rollout, round_up
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+@flax.struct.dataclass
+class PpoState:
+    """All that an update changes.
+
+    Attributes:
+      step: int32, updates made.
+      params: the policy.
+      opt_state: the policy's optimiser.
+      critic: the critic's parameters, of the arm's kind.
+      critic_opt_state: the critic's optimiser.
+      kl_coefficient: float32, weight of the divergence from the reference.
+    """
+
+    step: Int[Array, ""]
+    params: Any
+    opt_state: optax.OptState
+    critic: Any
+    critic_opt_state: optax.OptState
+    kl_coefficient: Float[Array, ""]
+
+
+@flax.struct.dataclass
+class Minibatch:
+    """Rows of a rollout with what the losses need; `mask` is True on the tokens that count."""
+
+    tokens: Int[Array, "M T"]
+    segments: Int[Array, "M T"]
+    positions: Int[Array, "M T"]
+    mask: Bool[Array, "M T"]
+    logprobs: Float[Array, "M T"]
+    ref_logprobs: Float[Array, "M T"]
+    values: Float[Array, "M T"]
+    advantages: Float[Array, "M T"]
+    returns: Float[Array, "M T"]
+
+
+def make_optimizers(config: PpoConfig) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+    """Adam behind a clip by global norm, for the policy and for the critic."""
+
+    def adam(learning_rate: float) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(learning_rate))
+
+    return adam(config.learning_rate), adam(config.critic.learning_rate)
+
+
+def init_state(config: PpoConfig, params: Any, critic_params: Any) -> PpoState:
+    """The state before the first update. The policy is copied: updates give their buffers away."""
+    tx, critic_tx = make_optimizers(config)
+    params = jax.tree.map(jnp.array, params)
+    return PpoState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=tx.init(params),
+        critic=critic_params,
+        critic_opt_state=critic_tx.init(critic_params),
+        kl_coefficient=jnp.float32(config.kl_coefficient),
+    )
+
+
+def prepare(config: PpoConfig, rollout: Rollout, kl_coefficient: Float[Array, ""]) -> tuple[Minibatch, Metrics]:
+    """The whole rollout as one `Minibatch`: rewards with the KL penalty, advantages, returns.
+
+    Returns:
+      The rows, and `kl` (k3, per token), `explained_variance`, `advantage_std` (before whitening) and `mean_value`.
+    """
+    mask = rollout.mask
+    rewards = rollout.rewards
+    if config.kl_in == "reward":
+        rewards = rewards - kl_coefficient * losses.token_kl(rollout.logprobs, rollout.ref_logprobs, mask, "k1")
+    advantage, returns = advantages.gae(rewards, rollout.values, mask, config.gamma, config.lam)
+    mean = advantages.masked_mean(advantage, mask)
+    spread = jnp.sqrt(advantages.masked_mean(jnp.square(advantage - mean), mask))
+    metrics = {
+        "kl": losses.kl_loss(rollout.logprobs, rollout.ref_logprobs, mask)[0],
+        "explained_variance": advantages.explained_variance(rollout.values, returns, mask),
+        "advantage_std": spread,
+        "mean_value": advantages.masked_mean(rollout.values, mask),
+    }
+    rows = Minibatch(
+        tokens=rollout.tokens,
+        segments=rollout.segments,
+        positions=rollout.positions,
+        mask=mask,
+        logprobs=rollout.logprobs,
+        ref_logprobs=rollout.ref_logprobs,
+        values=rollout.values,
+        advantages=advantages.whiten(advantage, mask) if config.whiten else advantage,
+        returns=returns,
+    )
+    return rows, metrics
+
+
+def ppo_loss(
+    params: Any,
+    critic_params: Any,
+    batch: Minibatch,
+    kl_coefficient: Float[Array, ""],
+    *,
+    config: PpoConfig,
+    model: ModelConfig,
+    kind: CriticKind,
+) -> tuple[Float[Array, ""], Metrics]:
+    """Policy, value, KL and entropy terms from one forward of the policy.
+
+    The value term's gradient reaches only the critic, so that one sum serves both optimisers.
+    """
+    rows = (batch.tokens, batch.segments, batch.positions)
+    hidden, logprobs, entropy = forward.policy_forward(params, model, *rows, config.temperature)
+    value = critic.values(kind, critic_params, model, hidden, *rows)
+    policy_term, policy_metrics = losses.policy_loss(
+        logprobs, batch.logprobs, batch.advantages, batch.mask, config.clip
+    )
+    value_term, value_metrics = losses.value_loss(value, batch.values, batch.returns, batch.mask, config.value_clip)
+    entropy_term, entropy_metrics = losses.entropy_loss(entropy, batch.mask)
+    total = policy_term + value_term + config.entropy_coefficient * entropy_term
+    if config.kl_in == "loss":
+        total += kl_coefficient * losses.kl_loss(logprobs, batch.ref_logprobs, batch.mask)[0]
+    metrics = {"policy_loss": policy_term, "value_loss": value_term}
+    return total, metrics | policy_metrics | value_metrics | entropy_metrics
+
+
+def minibatch_rows(
+    lengths: Int[Array, " B"], epochs: int, minibatches: int, key: Key[Array, ""]
+) -> Int[Array, "steps M"]:
+    """Which rows each step takes: each row once an epoch, rows of like length together, in random order."""
+
+    def epoch(key: Key[Array, ""]) -> Int[Array, "minibatches M"]:
+        ties, order = jax.random.split(key)
+        # Noise below one breaks ties between rows of the same length and changes no other order.
+        rows = jnp.argsort(lengths + jax.random.uniform(ties, lengths.shape)).reshape(minibatches, -1)
+        return rows[jax.random.permutation(order, minibatches)]
+
+    rows = jax.vmap(epoch)(jax.random.split(key, epochs))
+    return rows.reshape(epochs * minibatches, -1)
+
+
+def row_widths(length: int, levels: int, bucket: int) -> tuple[int, ...]:
+    """The widths that minibatches are cut to: multiples of the bucket in about equal steps, the last one `length`."""
+    widths = {min(round_up(-(-length * level // levels), bucket), length) for level in range(1, levels + 1)}
+    return tuple(sorted(widths))
+
+
+def make_gradient(config: PpoConfig, model: ModelConfig, kind: CriticKind) -> Callable[..., Any]:
+    """`(params, critic, batch, kl_coefficient) -> ((policy gradient, critic gradient), metrics)`.
+
+    The batch is cut to the narrowest of `row_widths` that holds its rows; what is cut off is padding.
+    """
+
+    def gradient(params: Any, critic_params: Any, batch: Minibatch, kl_coefficient: Float[Array, ""]) -> Any:
+        def loss(params: Any, critic_params: Any, batch: Minibatch) -> tuple[Float[Array, ""], Metrics]:
+            return ppo_loss(params, critic_params, batch, kl_coefficient, config=config, model=model, kind=kind)
+
+        def at_width(width: int) -> Callable[..., Any]:
+            def run(params: Any, critic_params: Any, batch: Minibatch) -> Any:
+                cut = jax.tree.map(lambda x: x[:, :width], batch)
+                (_, metrics), gradients = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
+                    params, critic_params, cut
+                )
+                return gradients, metrics
+
+            return run
+
+        widths = row_widths(batch.tokens.shape[1], config.widths, config.bucket)
+        longest = jnp.max(jnp.sum(batch.segments > 0, axis=1))
+        choice = jnp.searchsorted(jnp.asarray(widths), longest)
+        return jax.lax.switch(choice, [at_width(width) for width in widths], params, critic_params, batch)
+
+    return gradient
+
+
+def make_update(
+    config: PpoConfig, model: ModelConfig, kind: CriticKind
+) -> Callable[[PpoState, Rollout, Key[Array, ""]], tuple[PpoState, Metrics]]:
+    """The jitted update `(state, rollout, key) -> (state, metrics)`; the state's buffers are given away.
+
+    The rollout comes scored: policy and reference log-probabilities, values, rewards. Metrics are those of `prepare`,
+    the means over all minibatches of those of the losses and of both gradient norms (before clipping), and
+    `kl_coefficient`.
+    """
+    tx, critic_tx = make_optimizers(config)
+    gradient = make_gradient(config, model, kind)
+
+    def update(state: PpoState, rollout: Rollout, key: Key[Array, ""]) -> tuple[PpoState, Metrics]:
+        rows, rollout_metrics = prepare(config, rollout, state.kl_coefficient)
+        policy_learns = state.step >= config.value_only_updates
+
+        def step(carry: Any, indices: Int[Array, " M"]) -> tuple[Any, Metrics]:
+            params, opt_state, critic_params, critic_opt_state = carry
+            batch = jax.tree.map(lambda x: x[indices], rows)
+            (policy_grad, critic_grad), metrics = gradient(params, critic_params, batch, state.kl_coefficient)
+            changes, next_opt_state = tx.update(policy_grad, opt_state, params)
+            moved = (optax.apply_updates(params, changes), next_opt_state)
+            params, opt_state = jax.tree.map(
+                lambda new, old: jnp.where(policy_learns, new, old), moved, (params, opt_state)
+            )
+            changes, critic_opt_state = critic_tx.update(critic_grad, critic_opt_state, critic_params)
+            critic_params = optax.apply_updates(critic_params, changes)
+            metrics |= {
+                "policy_grad_norm": optax.global_norm(policy_grad),
+                "critic_grad_norm": optax.global_norm(critic_grad),
+            }
+            return (params, opt_state, critic_params, critic_opt_state), metrics
+
+        lengths = jnp.sum(rows.segments > 0, axis=1)
+        order = minibatch_rows(lengths, config.epochs, config.minibatches, key)
+        start = (state.params, state.opt_state, state.critic, state.critic_opt_state)
+        (params, opt_state, critic_params, critic_opt_state), metrics = jax.lax.scan(step, start, order)
+        coefficient = state.kl_coefficient
+        if config.kl_target > 0:
+            coefficient = adapt_coefficient(coefficient, rollout_metrics["kl"], config.kl_target, config.kl_gain)
+        metrics = jax.tree.map(jnp.mean, metrics) | rollout_metrics | {"kl_coefficient": state.kl_coefficient}
+        state = PpoState(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            critic=critic_params,
+            critic_opt_state=critic_opt_state,
+            kl_coefficient=coefficient,
+        )
+        return state, metrics
+
+    return jax.jit(update, donate_argnums=0)

@@ -1,0 +1,91 @@
+"""Verification of sampled programs on the host: problems and texts in, one `Verified` each out.
+
+`loop.py` takes this as a callable; the stage binds the sandbox. With `exact=False` a program only runs on the visible
+tests; with `exact=True` it is also traced against the reference, so that every step has a label.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+from prm_jax.execution.grade import grade
+from prm_jax.execution.sandbox import Sandbox
+from prm_jax.execution.verdict import Outcome
+from prm_jax.labelling.label import LabelConfig, label_samples
+from prm_jax.labelling.labelled_program import Label, LabelledProgram
+from prm_jax.ppo.rewards import Grade
+from prm_jax.problems.problem import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Verified:
+    """What the interpreter says of one program.
+
+    Attributes:
+      outcome: the verdict's kind.
+      labels: one label per step of `text.steps.split_steps`; None where the program was not traced.
+    """
+
+    outcome: Outcome
+    labels: tuple[Label, ...] | None = None
+
+    @property
+    def known(self) -> bool:
+        """False where the sandbox could not tell; such a program is outside every loss."""
+        return self.outcome != Outcome.UNKNOWN
+
+    @property
+    def passed(self) -> bool:
+        """Whether all visible tests passed."""
+        return self.outcome == Outcome.PASSED
+
+    @property
+    def grade(self) -> Grade:
+        """The class of CodeRL's graded outcome. Time and memory limits count as runtime errors."""
+        if self.passed:
+            return Grade.RIGHT
+        if self.outcome == Outcome.SYNTAX_ERROR:
+            return Grade.SYNTAX
+        return Grade.WRONG if self.outcome == Outcome.WRONG_ANSWER else Grade.RUNTIME
+
+    @property
+    def first_wrong(self) -> int:
+        """Index of the first wrong step, -1 where there is none or none is known."""
+        return next((i for i, label in enumerate(self.labels or ()) if label == Label.WRONG), -1)
+
+
+Verify = Callable[[Sequence[Problem], Sequence[str], bool], list[Verified]]
+
+
+def verify(
+    problems: Sequence[Problem],
+    texts: Sequence[str],
+    exact: bool,
+    *,
+    sandbox: Sandbox,
+    limits: Mapping[str, float] | None = None,
+    config: LabelConfig,
+) -> list[Verified]:
+    """Runs programs on the visible tests of their problems.
+
+    Args:
+      problems: one per program.
+      texts: the programs.
+      exact: whether to trace them against their references and label their steps.
+      sandbox: where they run.
+      limits: CPU seconds of a call by problem id, see `execution.grade.reference_limits`.
+      config: options of labelling.
+
+    Returns:
+      One entry per program, in order; unknown where two runs of a program disagreed.
+    """
+    samples = list(zip(problems, texts, strict=True))
+    if exact:
+        return [_from_labelled(row) for row in label_samples(samples, sandbox, config, limits)]
+    verdicts = grade(samples, sandbox, hidden=False, limits=limits)
+    return [Verified(Outcome.UNKNOWN if verdict.flaky else verdict.outcome) for verdict in verdicts]
+
+
+def _from_labelled(row: LabelledProgram | None) -> Verified:
+    return Verified(Outcome.UNKNOWN) if row is None else Verified(Outcome(row.outcome), row.labels)

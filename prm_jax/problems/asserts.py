@@ -1,0 +1,69 @@
+"""From `assert` statements to `Test`s; used by every source whose tests are written as asserts.
+
+A test that is split into a call and a literal is graded in the parent, where no program can reach the expected
+value; so as many as possible are split, and the others stay whole.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from prm_jax.problems.problem import Test
+
+
+def split_assert(statement: str, visible: bool = True) -> Test:
+    """Makes a `Test` of one `assert`.
+
+    `assert expression == literal` (with or without a message) gives a call and an expected value, each as it was
+    written; anything else (`assert f(1)`, `assert abs(f(1) - 2) < 1e-6`) gives an `in_child` test.
+
+    Args:
+      statement: the source text of one `assert`.
+      visible: copied to the test.
+
+    Raises:
+      ValueError: if the text is not exactly one assert statement.
+    """
+    text = statement.strip()
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{text!r} is no Python: {error}") from error
+    if len(body) != 1 or not isinstance(body[0], ast.Assert):
+        raise ValueError(f"{text!r} is not one assert statement")
+    sides = comparison_sides(body[0])
+    if sides is None:
+        return Test(call=text, expected=None, visible=visible)
+    call, expected = (ast.get_source_segment(text, side) or ast.unparse(side) for side in sides)
+    return Test(call=_joined(call), expected=_joined(expected), visible=visible)
+
+
+def comparison_sides(statement: ast.stmt) -> tuple[ast.expr, ast.expr] | None:
+    """The two sides of `assert expression == literal`; None for any other statement."""
+    if not (isinstance(statement, ast.Assert) and isinstance(statement.test, ast.Compare)):
+        return None
+    comparison = statement.test
+    right = comparison.comparators[0]
+    if len(comparison.ops) != 1 or not isinstance(comparison.ops[0], ast.Eq) or not is_literal(right):
+        return None
+    return comparison.left, right
+
+
+def is_literal(node: ast.expr) -> bool:
+    """Whether `ast.literal_eval` can compute the expression."""
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+def called_name(expression: str, defined: set[str]) -> str | None:
+    """The first function of `defined` that an expression (or a statement) calls, None if it calls none of them."""
+    calls = (node.func for node in ast.walk(ast.parse(expression)) if isinstance(node, ast.Call))
+    return next((func.id for func in calls if isinstance(func, ast.Name) and func.id in defined), None)
+
+
+def _joined(expression: str) -> str:
+    """The expression on one line, so that it also stands alone where its outer parentheses are lost."""
+    return expression if "\n" not in expression else ast.unparse(ast.parse(f"({expression})", mode="eval"))

@@ -1,0 +1,141 @@
+"""Stage `evaluate`: trained policies and scorers in, results out: pass@k of each policy, and how the PRM judges.
+
+Every policy is sampled on the same held-out problems with the same seeds and graded on all tests. The PRM is judged
+on held-out mutants and, apart from them, on the SFT policy's own programs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from prm_jax.evaluation import plain
+from prm_jax.evaluation.prm_eval import evaluate_prm
+from prm_jax.evaluation.results import PolicyResult, policy_result
+from prm_jax.evaluation.samples import draw_samples, read_samples, write_samples
+from prm_jax.evaluation.score import ScoredProgram, score_programs
+from prm_jax.execution.grade import grade, reference_limits
+from prm_jax.execution.sandbox import Sandbox
+from prm_jax.labelling.label import label_samples
+from prm_jax.labelling.labelled_program import LabelledProgram
+from prm_jax.report.table import results_table
+from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.prm import SCORE_BATCH, labelled_programs
+from prm_jax.stages.problem_sets import problems_of
+from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.stages.workbench import load_policy, load_scorer, load_tokenizer, model_config, token_scorer, writer_of
+
+OWN_SAMPLES_PER_PROBLEM = 4
+"""Of the samples drawn for pass@k, those that the PRM is judged on: tracing costs more than grading."""
+SHOWN_PROGRAMS = 24
+
+
+def evaluate(experiment: Experiment, run_dir: str) -> None:
+    """Evaluates the SFT policy, every finished arm and the PRM into `<run_dir>/evaluate/…`, and prints the table."""
+    run = RunDirectory(run_dir)
+    policies = {"sft": "sft"} | {
+        arm.name: f"ppo/{arm.name}" for arm in experiment.arms if run.is_done(f"ppo/{arm.name}")
+    }
+    for name, stage in policies.items():
+        configuration = {
+            "policy": run.fingerprint_of(stage),
+            "problems": experiment.problems.evaluation,
+            "evaluation": experiment.evaluation,
+            "sampling": experiment.sampling,
+        }
+        run.stage(f"evaluate/{name}", configuration, functools.partial(_evaluate_policy, experiment, run, name, stage))
+    if run.is_done("prm"):
+        configuration = {
+            "prm": run.fingerprint_of("prm"),
+            "blind": run.fingerprint_of("prm_blind"),
+            "samples": run.fingerprint_of("evaluate/sft"),
+        }
+        run.stage("evaluate/prm", configuration, functools.partial(_evaluate_prm, experiment, run))
+    print(results_table(policy_results(experiment, run)))
+
+
+def policy_results(experiment: Experiment, run: RunDirectory) -> tuple[PolicyResult, ...]:
+    """The results of every policy evaluated so far, SFT first."""
+    names = ["sft", *(arm.name for arm in experiment.arms)]
+    return tuple(
+        plain.load(PolicyResult, run.folder(f"evaluate/{name}") / "result.json")
+        for name in names
+        if run.is_done(f"evaluate/{name}")
+    )
+
+
+def _evaluate_policy(
+    experiment: Experiment, run: RunDirectory, name: str, stage: str, folder: epath.Path
+) -> dict[str, Any]:
+    config, tokenizer = experiment.evaluation, load_tokenizer(run)
+    writer = writer_of(experiment, tokenizer, config.temperature)
+    problems = problems_of(experiment.problems, "evaluation")
+    params = load_policy(run, stage, writer.model)
+    with Sandbox(experiment.sandbox) as sandbox:
+        limits = reference_limits(problems, sandbox)
+        samples = draw_samples(
+            problems,
+            writer.complete(params),
+            functools.partial(grade, sandbox=sandbox, hidden=True, limits=limits),
+            lambda text: len(tokenizer.encode(text)),
+            config,
+        )
+    write_samples(folder, samples)
+    result = policy_result(name, samples, seed=config.seed, resamples=config.resamples)
+    plain.save(result, folder / "result.json")
+    return {"pass_at_1": result.pass_at_1.value, "pass_at_10": result.pass_at_10.value}
+
+
+def _evaluate_prm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
+    config, tokenizer = experiment.evaluation, load_tokenizer(run)
+    model = model_config(experiment, tokenizer)
+    score = functools.partial(
+        score_programs, tokenizer=tokenizer, max_length=experiment.text.max_length, batch_size=SCORE_BATCH
+    )
+    prm = token_scorer(load_scorer(run, "prm", model), model)
+    twin = token_scorer(load_scorer(run, "prm_blind", model), model)
+    mutants = labelled_programs(run, "test")
+    own = score(prm, _own_programs(experiment, run))
+    result = evaluate_prm(
+        "prm",
+        score(prm, mutants),
+        own,
+        score(twin, mutants, prompt=False),
+        threshold=config.first_wrong_threshold,
+        seed=config.seed,
+        resamples=config.resamples,
+    )
+    plain.save(result, folder / "result.json")
+    plain.save(tuple(_to_show(own, config.seed)), folder / "programs.json")
+    return {
+        "mutant_auc": result.mutant_auc,
+        "blind_auc": result.blind_auc,
+        "own_auc": result.own.auc.value,
+        "own_auc_low": result.own.auc.low,
+        "first_wrong_mutants": result.mutants.localisation.accuracy,
+        "first_wrong_own": result.own.localisation.accuracy,
+    }
+
+
+def _own_programs(experiment: Experiment, run: RunDirectory) -> list[LabelledProgram]:
+    """Programs that the SFT policy wrote for held-out problems, labelled by the interpreter."""
+    problems = {problem.id: problem for problem in problems_of(experiment.problems, "evaluation")}
+    samples = read_samples(run.folder("evaluate/sft"))
+    per_problem = experiment.evaluation.samples_per_problem
+    chosen = [s for index, s in enumerate(samples) if index % per_problem < OWN_SAMPLES_PER_PROBLEM]
+    with Sandbox(experiment.sandbox) as sandbox:
+        labelled = label_samples([(problems[s.problem_id], s.text) for s in chosen], sandbox, experiment.labels)
+    return [row for row in labelled if row is not None]
+
+
+def _to_show(own: Sequence[ScoredProgram], seed: int) -> list[ScoredProgram]:
+    """A random choice, half of it programs that failed, so that nothing is picked by hand."""
+    order = np.random.default_rng(seed).permutation(len(own))
+    halves = ([own[i] for i in order if own[i].labelled.passed == passed] for passed in (False, True))
+    return [row for half in halves for row in half[: SHOWN_PROGRAMS // 2]]
+
+

@@ -1,0 +1,110 @@
+"""`Experiment`: everything that a gin file decides, as one tree of frozen dataclasses.
+
+`cli.py` builds it; every stage takes it, reads its own part and hands that part down. Nothing below the stages
+knows it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from prm_jax.evaluation.samples import EvaluationConfig
+from prm_jax.execution.sandbox import SandboxConfig
+from prm_jax.labelling.label import LabelConfig
+from prm_jax.models.config import ModelConfig
+from prm_jax.parallel.mesh import MeshConfig
+from prm_jax.ppo.arms import Arm
+from prm_jax.ppo.config import PpoConfig
+from prm_jax.problems.sources import Source
+from prm_jax.sampling.rules import SamplingConfig
+from prm_jax.training.loop import FitConfig
+from prm_jax.training.optimizer import OptimizerConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ProblemSets:
+    """Which problems serve which end. A problem of `validation` or `evaluation` never reaches training.
+
+    Attributes:
+      demonstrations: their references are what SFT imitates: a fixed, limited set.
+      practice: RL's prompts; with the demonstrations, what the reward models are trained on.
+      validation: chooses checkpoints and draws learning curves.
+      evaluation: the held-out problems of the result table.
+    """
+
+    demonstrations: tuple[Source, ...] = ()
+    practice: tuple[Source, ...] = ()
+    validation: tuple[Source, ...] = ()
+    evaluation: tuple[Source, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+    """Tokens.
+
+    Attributes:
+      vocabulary_size: size of the byte-level BPE trained on the demonstrations.
+      max_length: tokens of a row: prompt, program and the two special tokens; longer programs are left out.
+      max_prompt: tokens of an RL prompt; problems with longer ones are left out.
+    """
+
+    vocabulary_size: int = 512
+    max_length: int = 256
+    max_prompt: int = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningConfig:
+    """How one network is trained on the exported rows.
+
+    Attributes:
+      fit: length, evaluation and early stopping.
+      optimizer: AdamW and its schedule.
+      batch_size: packed rows of `TextConfig.max_length` tokens to a step.
+    """
+
+    fit: FitConfig = FitConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    batch_size: int = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicySamplesConfig:
+    """The policy's own programs that a PRM is trained on, labelled by the interpreter against the reference.
+
+    Attributes:
+      problems: number of practice problems to sample for; 0 leaves such programs out.
+      samples_per_problem: programs to each.
+    """
+
+    problems: int = 0
+    samples_per_problem: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One experiment. See `gin/quickstart.gin` for a complete one."""
+
+    name: str
+    problems: ProblemSets
+    seed: int = 0
+    text: TextConfig = TextConfig()
+    sandbox: SandboxConfig = SandboxConfig()
+    labels: LabelConfig = LabelConfig()
+    model: ModelConfig = ModelConfig()
+    mesh: MeshConfig = MeshConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    sft: LearningConfig = LearningConfig()
+    prm: LearningConfig = LearningConfig()
+    prm_samples: PolicySamplesConfig = PolicySamplesConfig()
+    orm: LearningConfig = LearningConfig()
+    ppo: PpoConfig = PpoConfig()
+    arms: tuple[Arm, ...] = ()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arms", tuple(self.arms))

@@ -1,0 +1,69 @@
+"""Stage `label`: problems in, step-labelled programs out: JSONL shards, a card of counts, a TFDS data set.
+
+Two families of programs are labelled: `demonstrations` (with the held-out problems, which only judge the PRM) and,
+where the experiment practises on other problems, `practice`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from etils import epath
+
+from prm_jax.labelling.beam import run_labelling
+from prm_jax.problems.problem import Problem
+from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.problem_sets import problems_of
+from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.training.progress import Progress
+
+SHARDS = 16
+"""Files of a family: what an interrupted labelling loses is one of them."""
+
+
+def label(experiment: Experiment, run_dir: str) -> None:
+    """Labels every family of the experiment into `<run_dir>/label/<family>`, shards and a TFDS data set."""
+    run = RunDirectory(run_dir)
+    configuration = {"problems": experiment.problems, "labels": experiment.labels}
+    run.stage("label", configuration, functools.partial(_label, experiment))
+
+
+def families(experiment: Experiment) -> dict[str, list[Problem]]:
+    """The problems of each family of labelled programs."""
+    sets = experiment.problems
+    demonstrations = problems_of(sets, "demonstrations")
+    held_out = [p for part in ("validation", "evaluation") if getattr(sets, part) for p in problems_of(sets, part)]
+    known = {problem.id for problem in demonstrations}
+    practice = [problem for problem in problems_of(sets, "practice") if problem.id not in known]
+    found = {"demonstrations": [*demonstrations, *held_out]}
+    return found | {"practice": practice} if practice else found
+
+
+def dataset_folder(run: RunDirectory, family: str) -> epath.Path:
+    """Where the TFDS data set of a family lies."""
+    (version,) = (run.folder("label") / family / "tfds" / "prm_code").iterdir()
+    return version
+
+
+def _label(experiment: Experiment, folder: epath.Path) -> dict[str, Any]:
+    from prm_jax.tasks.builder import build_dataset
+
+    summary: dict[str, Any] = {}
+    for family, problems in families(experiment).items():
+        with Progress(f"label {family}", SHARDS) as progress:
+            run_labelling(
+                problems,
+                folder / family,
+                experiment.labels,
+                experiment.sandbox,
+                shards=SHARDS,
+                progress=lambda done, _: progress.update(done),
+            )
+        build_dataset(folder / family, folder / family / "tfds")
+        card = json.loads((folder / family / "card.json").read_text())
+        for problem_id, reason in card["skipped"].items():
+            print(f"label: {problem_id} left out: {reason}")
+        summary |= {f"{family}_programs": card["programs"], f"{family}_problems": card["problems"]}
+    return summary

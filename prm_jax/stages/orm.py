@@ -1,0 +1,34 @@
+"""Stage `orm`: whole-program labels in, the outcome reward model out. It judges a program at its last token only."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from etils import epath
+
+from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.prm import outcome_labels, train_scorer, validation_programs
+from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.stages.workbench import load_policy, load_tokenizer, model_config, save_params
+from prm_jax.training.data import load_rows
+
+
+def orm(experiment: Experiment, run_dir: str) -> None:
+    """Trains the ORM into `<run_dir>/orm`."""
+    run = RunDirectory(run_dir)
+    configuration = {"sft": run.fingerprint_of("sft"), "learning": experiment.orm, "seed": experiment.seed}
+    run.stage("orm", configuration, functools.partial(_orm, experiment, run))
+
+
+def _orm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
+    tokenizer = load_tokenizer(run)
+    model = model_config(experiment, tokenizer)
+    rows = load_rows(run.folder("tasks") / "orm")
+    validation = [outcome_labels(row) for row in validation_programs(run, experiment.seed)]
+    result = train_scorer(
+        experiment.orm, model, load_policy(run, "sft", model)["trunk"], rows, validation, tokenizer, folder,
+        seed=experiment.seed, label="orm",
+    )  # fmt: skip
+    save_params(folder, result.best_params)
+    return {"steps": result.steps, "rows": len(rows.tokens), "validation_auc": max(r["auc"] for r in result.history)}

@@ -1,0 +1,193 @@
+"""Stage `prm`: step labels in, the process reward model out, with a blind twin that never sees a prompt.
+
+The PRM starts from the SFT policy's trunk and learns from two kinds of programs: variants of references (the tasks'
+rows) and the policy's own programs, labelled by the interpreter. The twin learns from the variants alone; that the
+PRM beats it shows that the PRM reads what was asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from prm_jax.batches import TokenBatch
+from prm_jax.evaluation.prm_eval import auc_by_operator
+from prm_jax.evaluation.score import ScoredProgram, score_programs
+from prm_jax.execution.sandbox import Sandbox
+from prm_jax.labelling.jsonl import read_labelled
+from prm_jax.labelling.label import label_samples
+from prm_jax.labelling.labelled_program import LabelledProgram
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import init_scorer, scores
+from prm_jax.ppo.inputs import label_table
+from prm_jax.ppo.online import labelled_rows
+from prm_jax.ppo.rollout import assemble, step_table
+from prm_jax.ppo.verify import from_labelled
+from prm_jax.stages.experiment import Experiment, LearningConfig
+from prm_jax.stages.problem_sets import problems_of
+from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.stages.workbench import (
+    load_policy,
+    load_tokenizer,
+    model_config,
+    save_params,
+    token_scorer,
+    writer_of,
+)
+from prm_jax.text.tokenizer import Tokenizer
+from prm_jax.training.data import batches, load_rows, pack
+from prm_jax.training.loop import FitResult, fit
+from prm_jax.training.losses import step_loss
+from prm_jax.training.optimizer import make_optimizer
+from prm_jax.training.state import create
+from prm_jax.training.step import LossFn, make_train_step
+
+SCORE_BATCH = 128
+VALIDATION_PROGRAMS = 512
+"""Programs of validation problems on which a scorer is judged while it learns."""
+
+
+def prm(experiment: Experiment, run_dir: str) -> None:
+    """Trains the PRM into `<run_dir>/prm` and its blind twin into `<run_dir>/prm_blind`."""
+    run = RunDirectory(run_dir)
+    configuration = {
+        "sft": run.fingerprint_of("sft"),
+        "learning": experiment.prm,
+        "labels": experiment.labels,
+        "seed": experiment.seed,
+    }
+    samples = {"samples": experiment.prm_samples}
+    run.stage("prm", configuration | samples, functools.partial(_prm, experiment, run))
+    run.stage("prm_blind", configuration, functools.partial(_blind, experiment, run))
+
+
+def labelled_programs(run: RunDirectory, split: str) -> list[LabelledProgram]:
+    """The labelled programs of a split of the demonstrations' family, which holds all held-out problems."""
+    shards = sorted((run.folder("label") / "demonstrations").glob("labelled-*.jsonl"))
+    return [row for shard in shards for row in read_labelled(shard) if row.split == split]
+
+
+def mean_operator_auc(scored: Sequence[ScoredProgram]) -> float:
+    """Mean over mutation operators of the area under the ROC curve."""
+    areas = [operator.auc for operator in auc_by_operator(scored)]
+    return float(np.nanmean(areas)) if areas else float("nan")
+
+
+def train_scorer(
+    learning: LearningConfig,
+    model: ModelConfig,
+    trunk: Any,
+    rows: TokenBatch,
+    validation: Sequence[LabelledProgram],
+    tokenizer: Tokenizer,
+    folder: epath.Path,
+    *,
+    seed: int,
+    label: str,
+    prompt: bool = True,
+) -> FitResult:
+    """Trains a scalar head on a copy of the trunk; keeps the parameters with the best validation AUC.
+
+    Args:
+      learning: how.
+      model: the trunk's shape.
+      trunk: the SFT policy's trunk.
+      rows: labelled rows, a PRM's or an ORM's.
+      validation: programs of validation problems.
+      tokenizer: the rows' tokenizer.
+      folder: gets checkpoints and metrics.
+      seed: of initialisation and batches.
+      label: what the progress bar is called.
+      prompt: whether the scorer sees prompts.
+    """
+    optimizer = make_optimizer(learning.optimizer)
+    state = create(init_scorer(model, jax.random.key(seed), trunk), optimizer)
+
+    def evaluate(params: Any, step: int) -> dict[str, float]:
+        del step
+        scored = score_programs(
+            token_scorer(params, model), validation, tokenizer, rows.tokens.shape[1], SCORE_BATCH, prompt
+        )
+        return {"auc": mean_operator_auc(scored)}
+
+    return fit(
+        learning.fit,
+        state,
+        make_train_step(step_loss_of(model), optimizer, seed=seed),
+        lambda start: batches(rows, learning.batch_size, seed, start),
+        directory=folder,
+        evaluate=evaluate,
+        monitor="auc",
+        label=label,
+    )
+
+
+def step_loss_of(model: ModelConfig) -> LossFn:
+    """The step loss as a function of a scorer's parameters."""
+
+    def loss(params: Any, batch: TokenBatch, key: jax.Array) -> Any:
+        del key
+        return step_loss(scores(params, model, batch.tokens, batch.segments, batch.positions), batch)
+
+    return loss
+
+
+def validation_programs(run: RunDirectory, seed: int) -> list[LabelledProgram]:
+    """A fixed random part of the validation problems' programs."""
+    rows = labelled_programs(run, "validation")
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:VALIDATION_PROGRAMS]
+    return [rows[index] for index in sorted(chosen)]
+
+
+def _prm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
+    rows = load_rows(run.folder("tasks") / "prm")
+    own = _own_rows(experiment, run, rows.tokens.shape[1])
+    if own is not None:
+        rows = TokenBatch(*(np.concatenate(fields) for fields in zip(rows, own, strict=True)))
+    summary = _train(experiment, run, folder, rows, "prm", prompt=True)
+    return summary | {"own_rows": 0 if own is None else len(own.tokens)}
+
+
+def _blind(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
+    rows = load_rows(run.folder("tasks") / "prm_blind")
+    return _train(experiment, run, folder, rows, "prm_blind", prompt=False)
+
+
+def _train(
+    experiment: Experiment, run: RunDirectory, folder: epath.Path, rows: TokenBatch, label: str, prompt: bool
+) -> dict[str, Any]:
+    tokenizer = load_tokenizer(run)
+    model = model_config(experiment, tokenizer)
+    trunk = load_policy(run, "sft", model)["trunk"]
+    validation = validation_programs(run, experiment.seed)
+    result = train_scorer(
+        experiment.prm, model, trunk, rows, validation, tokenizer, folder,
+        seed=experiment.seed, label=label, prompt=prompt,
+    )  # fmt: skip
+    save_params(folder, result.best_params)
+    return {"steps": result.steps, "rows": len(rows.tokens), "validation_auc": max(r["auc"] for r in result.history)}
+
+
+def _own_rows(experiment: Experiment, run: RunDirectory, length: int) -> TokenBatch | None:
+    """The SFT policy's own programs for practice problems as packed rows, from the ids that it sampled."""
+    config = experiment.prm_samples
+    if config.problems == 0:
+        return None
+    tokenizer = load_tokenizer(run)
+    writer = writer_of(experiment, tokenizer)
+    params = load_policy(run, "sft", writer.model)
+    practice = problems_of(experiment.problems, "practice")
+    chosen = np.random.default_rng(experiment.seed).permutation(len(practice))[: config.problems]
+    problems = [practice[index] for index in chosen]
+    prompts, written = writer.completions(params, problems, config.samples_per_problem, experiment.seed)
+    table = step_table(prompts, written, tokenizer)
+    pairs = list(zip((problems[i] for i in prompts.problem // config.samples_per_problem), table.texts, strict=True))
+    with Sandbox(experiment.sandbox) as sandbox:
+        verified = [from_labelled(row) for row in label_samples(pairs, sandbox, experiment.labels)]
+    rollout = assemble(prompts, written).replace(known=np.array([entry.known for entry in verified]))
+    return pack(labelled_rows(rollout, table.ends, label_table(verified, table.ends.shape[1])), length)

@@ -1,0 +1,130 @@
+"""`RunDirectory`: where a run lives, and which of its stages are done for which configuration.
+
+Stages ask it for their folder; it skips what is done for the same configuration, lets half-done work resume, and
+refuses to mix two configurations in one place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from etils import epath
+
+from prm_jax.errors import UserError
+
+_CONFIGURATION = "configuration.json"
+_DONE = "done.json"
+
+
+def resolved(value: Any) -> Any:
+    """`value` as plain JSON data, dataclasses as dictionaries that name their type."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: resolved(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, list | tuple):
+        return [resolved(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): resolved(item) for key, item in value.items()}
+    return value
+
+
+def fingerprint(configuration: Any) -> str:
+    """A hash of a resolved configuration."""
+    return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """The folder of one run. Every stage owns one sub-folder of it, named like the stage."""
+
+    path: str
+
+    def folder(self, stage: str) -> epath.Path:
+        """The folder of a stage."""
+        return epath.Path(self.path) / stage
+
+    def stage(self, name: str, configuration: dict[str, Any], work: Callable[[epath.Path], dict[str, Any]]) -> None:
+        """Does `work(folder)` unless it is done for this configuration already.
+
+        Args:
+          name: the stage, and the sub-folder it may write to.
+          configuration: all that the outcome depends on: dataclasses and the fingerprints of earlier stages.
+          work: the stage itself; returns what is worth printing and keeping.
+
+        Raises:
+          UserError: if the folder holds this stage for another configuration.
+        """
+        folder = self.folder(name)
+        plain = resolved(configuration)
+        self._claim(name, folder, plain)
+        if (folder / _DONE).exists():
+            print(f"{name}: done already for this configuration, skipped")
+            return
+        print(f"{name}: starting", flush=True)
+        start = time.monotonic()
+        summary = work(folder)
+        seconds = time.monotonic() - start
+        record = {"fingerprint": fingerprint(plain), "seconds": seconds, "summary": summary}
+        write_json(folder / _DONE, record)
+        told = ", ".join(f"{key} {_short(value)}" for key, value in summary.items() if not isinstance(value, dict | list))
+        print(f"{name}: done in {seconds:.0f} s{': ' + told if told else ''}", flush=True)
+
+    def fingerprint_of(self, stage: str) -> str:
+        """The fingerprint of a finished stage.
+
+        Raises:
+          UserError: if the stage has not been run here.
+        """
+        return self.record_of(stage)["fingerprint"]
+
+    def record_of(self, stage: str) -> dict[str, Any]:
+        """What a finished stage left behind: `fingerprint`, `seconds` and `summary`."""
+        done = self.folder(stage) / _DONE
+        if not done.exists():
+            command = stage.split("/")[0]
+            raise UserError(f"{self.path} holds no finished stage {stage!r}: run `prm_jax {command}` there first")
+        return json.loads(done.read_text())
+
+    def is_done(self, stage: str) -> bool:
+        """Whether the stage has been finished here, for whatever configuration."""
+        return (self.folder(stage) / _DONE).exists()
+
+    def _claim(self, name: str, folder: epath.Path, plain: dict[str, Any]) -> None:
+        """Marks the folder with the configuration, or finds it marked with another one."""
+        mark = folder / _CONFIGURATION
+        if not mark.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(mark, plain)
+            return
+        held = json.loads(mark.read_text())
+        if held != json.loads(json.dumps(plain)):
+            changed = ", ".join(_differences(held, plain)) or "its inputs"
+            raise UserError(
+                f"{folder} was made with another configuration (it differs in {changed}): "
+                f"choose another --run_dir, or delete {folder} to make it again"
+            )
+
+
+def write_json(path: epath.Path, value: Any) -> None:
+    """Writes JSON so that a reader finds the whole file or none."""
+    temporary = path.parent / (path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=1, sort_keys=True))
+    temporary.rename(path)
+
+
+def _differences(held: Any, given: Any, name: str = "") -> list[str]:
+    """Dotted names of the entries in which two resolved configurations differ, at most four."""
+    if isinstance(held, dict) and isinstance(given, dict):
+        keys = sorted(held.keys() | given.keys())
+        found = [d for key in keys for d in _differences(held.get(key), given.get(key), f"{name}.{key}" if name else key)]
+        return found[:4]
+    return [] if held == json.loads(json.dumps(given)) else [name]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

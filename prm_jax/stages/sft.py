@@ -1,0 +1,86 @@
+"""Stage `sft`: demonstrations in, the SFT policy out, taken where pass@1 on validation problems was best."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from etils import epath
+
+from prm_jax.batches import TokenBatch
+from prm_jax.execution.sandbox import Sandbox
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import init_policy, policy_logits
+from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.problem_sets import problems_of
+from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.stages.workbench import PassRate, load_tokenizer, model_config, save_params, writer_of
+from prm_jax.training.data import batches, load_rows
+from prm_jax.training.loop import fit
+from prm_jax.training.losses import sft_loss
+from prm_jax.training.optimizer import make_optimizer
+from prm_jax.training.state import create
+from prm_jax.training.step import LossFn, make_train_step
+
+
+def sft(experiment: Experiment, run_dir: str) -> None:
+    """Trains the policy on the demonstrations until validation stops improving."""
+    run = RunDirectory(run_dir)
+    configuration = {
+        "tasks": run.fingerprint_of("tasks"),
+        "learning": experiment.sft,
+        "model": experiment.model,
+        "validation": experiment.problems.validation,
+        "sampling": experiment.sampling,
+        "seed": experiment.seed,
+    }
+    run.stage("sft", configuration, functools.partial(_sft, experiment, run))
+
+
+def sft_loss_of(model: ModelConfig) -> LossFn:
+    """The SFT loss as a function of the policy's parameters."""
+
+    def loss(params: Any, batch: TokenBatch, key: jax.Array) -> Any:
+        del key
+        return sft_loss(policy_logits(params, model, batch.tokens, batch.segments, batch.positions), batch)
+
+    return loss
+
+
+def demonstration_batches(run: RunDirectory, batch_size: int, seed: int) -> Callable[[int], Iterator[TokenBatch]]:
+    """The packed demonstrations, from a step on."""
+    rows = load_rows(run.folder("tasks") / "sft")
+    return lambda start: batches(rows, batch_size, seed, start)
+
+
+def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
+    learning, seed = experiment.sft, experiment.seed
+    tokenizer = load_tokenizer(run)
+    model = model_config(experiment, tokenizer)
+    optimizer = make_optimizer(learning.optimizer)
+    state = create(init_policy(model, jax.random.key(seed)), optimizer)
+    with Sandbox(experiment.sandbox) as sandbox:
+        validation = problems_of(experiment.problems, "validation")
+        result = fit(
+            learning.fit,
+            state,
+            make_train_step(sft_loss_of(model), optimizer, seed=seed),
+            demonstration_batches(run, learning.batch_size, seed),
+            directory=folder,
+            evaluate=PassRate(writer_of(experiment, tokenizer), validation, 1, sandbox, seed),
+            monitor="pass_at_1",
+            label="sft",
+        )
+    save_params(folder, result.best_params)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(result.best_params))
+    best = max(result.history, key=lambda row: row["pass_at_1"])
+    return {
+        "parameters": parameters,
+        "steps": result.steps,
+        "best_step": best["step"],
+        "validation_pass_at_1": best["pass_at_1"],
+        "stopped_early": result.stopped_early,
+        "curve": [[row["step"], row["pass_at_1"]] for row in result.history],
+    }

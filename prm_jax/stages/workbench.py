@@ -1,0 +1,169 @@
+"""What several stages do with a finished stage's outcome: find its tokenizer, its parameters, and let a policy write.
+
+Joins `models`, `sampling`, `training` and `execution`; called by the stages only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from prm_jax.batches import PromptBatch, TokenBatch
+from prm_jax.errors import UserError
+from prm_jax.evaluation.samples import Complete
+from prm_jax.execution.grade import grade, reference_limits
+from prm_jax.execution.sandbox import Sandbox
+from prm_jax.execution.verdict import Outcome
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import init_policy, init_scorer, scores
+from prm_jax.problems.problem import Problem
+from prm_jax.sampling.rules import SamplingConfig
+from prm_jax.sampling.sample import Completions, sample_many
+from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.text.step_map import prompt_ids
+from prm_jax.text.tokenizer import BpeTokenizer, Tokenizer
+from prm_jax.training.checkpoint import Checkpointer
+
+SAMPLE_BATCH = 256
+"""Requests decoded together: one compiled shape for every caller."""
+
+
+def load_tokenizer(run: RunDirectory) -> BpeTokenizer:
+    """The tokenizer of the run's tasks."""
+    run.record_of("tasks")
+    return BpeTokenizer.load(run.folder("tasks") / "tokenizer.json")
+
+
+def model_config(experiment: Experiment, tokenizer: Tokenizer) -> ModelConfig:
+    """The experiment's model, with the vocabulary that its tokenizer has."""
+    return dataclasses.replace(experiment.model, vocab_size=tokenizer.vocab_size)
+
+
+def save_params(folder: epath.Path, params: Any) -> None:
+    """Leaves finished parameters where `load_policy` and `load_scorer` look."""
+    with Checkpointer(folder / "params", keep=1) as checkpoints:
+        checkpoints.save(0, params)
+
+
+def load_policy(run: RunDirectory, stage: str, model: ModelConfig) -> Any:
+    """The finished policy of a stage, `sft` or `ppo/<arm>`."""
+    run.record_of(stage)
+    return _load(run.folder(stage), functools.partial(init_policy, model))
+
+
+def load_scorer(run: RunDirectory, stage: str, model: ModelConfig) -> Any:
+    """The finished scorer of a stage, `prm` or `orm`."""
+    run.record_of(stage)
+    return _load(run.folder(stage), functools.partial(init_scorer, model))
+
+
+def _load(folder: epath.Path, init: Callable[[jax.Array], Any]) -> Any:
+    with Checkpointer(folder / "params", keep=1) as checkpoints:
+        return checkpoints.restore(0, jax.eval_shape(init, jax.random.key(0)))
+
+
+def prompt_batch(problems: Sequence[Problem], tokenizer: Tokenizer, max_prompt: int) -> PromptBatch:
+    """The prompts of problems as the policy reads them, `[len(problems), max_prompt]`.
+
+    Raises:
+      UserError: if a prompt is longer than `max_prompt` tokens.
+    """
+    rows = [prompt_ids(problem.prompt, tokenizer) for problem in problems]
+    tokens = np.zeros((len(rows), max_prompt), np.int32)
+    for index, (problem, row) in enumerate(zip(problems, rows, strict=True)):
+        if len(row) > max_prompt:
+            raise UserError(
+                f"the prompt of {problem.id} has {len(row)} tokens and TextConfig.max_prompt is {max_prompt}: raise it"
+            )
+        tokens[index, : len(row)] = row
+    lengths = np.array([len(row) for row in rows], np.int32)
+    return PromptBatch(tokens, lengths, np.arange(len(rows), dtype=np.int32))
+
+
+@dataclasses.dataclass(frozen=True)
+class Writer:
+    """A way to let policies of one shape write programs.
+
+    Attributes:
+      model: the policies' shape.
+      tokenizer: the policies' tokenizer.
+      sampling: how to sample.
+      max_prompt: tokens of a prompt, padding included.
+    """
+
+    model: ModelConfig
+    tokenizer: Tokenizer
+    sampling: SamplingConfig
+    max_prompt: int
+
+    def completions(
+        self, params: Any, problems: Sequence[Problem], samples: int, seed: int
+    ) -> tuple[PromptBatch, Completions]:
+        """`samples` completions for each problem, those of a problem together, with the prompts they go with."""
+        repeated = [problem for problem in problems for _ in range(samples)]
+        prompts = prompt_batch(repeated, self.tokenizer, self.max_prompt)
+        seeds = np.random.default_rng(seed).integers(2**32, size=len(repeated), dtype=np.uint32)
+        written = sample_many(
+            params,
+            prompts,
+            seeds,
+            model=self.model,
+            config=self.sampling,
+            eos_id=self.tokenizer.eos_id,
+            batch_size=min(SAMPLE_BATCH, len(repeated)),
+        )
+        return prompts, written
+
+    def texts(self, params: Any, problems: Sequence[Problem], samples: int, seed: int) -> list[list[str]]:
+        """`samples` programs for each problem."""
+        _, written = self.completions(params, problems, samples, seed)
+        texts = [
+            self.tokenizer.decode(tokens[: length - finished])
+            for tokens, length, finished in zip(written.tokens, written.lengths, written.finished, strict=True)
+        ]
+        return [texts[start : start + samples] for start in range(0, len(texts), samples)]
+
+    def complete(self, params: Any) -> Complete:
+        """`texts` of one policy, as evaluation asks for it."""
+        return lambda problems, samples, seed: self.texts(params, problems, samples, seed)
+
+
+def writer_of(experiment: Experiment, tokenizer: Tokenizer, temperature: float | None = None) -> Writer:
+    """The experiment's writer, at its own temperature or at another one."""
+    sampling = experiment.sampling
+    if temperature is not None:
+        sampling = dataclasses.replace(sampling, temperature=temperature, greedy=temperature == 0)
+    return Writer(model_config(experiment, tokenizer), tokenizer, sampling, experiment.text.max_prompt)
+
+
+class PassRate:
+    """pass@1 of a policy on fixed problems, as training's evaluation hook: always the same seeds, all tests."""
+
+    def __init__(self, writer: Writer, problems: Sequence[Problem], samples: int, sandbox: Sandbox, seed: int) -> None:
+        self._writer, self._problems, self._samples = writer, problems, samples
+        self._sandbox, self._seed = sandbox, seed
+        self._limits = reference_limits(problems, sandbox)
+
+    def __call__(self, params: Any, step: int) -> dict[str, float]:
+        """The metric `pass_at_1` over all samples whose verdict is known."""
+        del step
+        texts = self._writer.texts(params, self._problems, self._samples, self._seed)
+        pairs = [(problem, text) for problem, group in zip(self._problems, texts, strict=True) for text in group]
+        verdicts = grade(pairs, self._sandbox, hidden=True, limits=self._limits)
+        known = [verdict for verdict in verdicts if verdict.outcome != Outcome.UNKNOWN]
+        return {"pass_at_1": sum(verdict.outcome == Outcome.PASSED for verdict in known) / max(len(known), 1)}
+
+
+def token_scorer(params: Any, model: ModelConfig) -> Callable[[TokenBatch], np.ndarray]:
+    """A scorer's raw scores `[B, T]` of a batch, as `evaluation.score` asks for it."""
+    return lambda batch: np.asarray(_scores(params, model, batch.tokens, batch.segments, batch.positions))
+
+
+_scores = jax.jit(scores, static_argnums=1)

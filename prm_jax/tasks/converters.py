@@ -1,0 +1,126 @@
+"""seqio feature converters: a task's `targets` and `labels` in, the fields of `TokenBatch` out.
+
+`export.py` uses them; so may anyone who feeds a trainer from seqio directly. Nothing is shifted: losses shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from prm_jax.batches import TokenBatch
+from prm_jax.tasks.registry import SFT_PREDICTED
+from prm_jax.tasks.rows import from_rows
+
+# Rows that are filled at the same time: more waste less padding and keep more programs in memory.
+_OPEN_ROWS = 64
+
+_INT_VECTOR = seqio.FeatureConverter.FeatureSpec(dtype=tf.int32)
+
+
+class StepLabelConverter(seqio.FeatureConverter):
+    """For PRM and ORM: labels stay as they are (`NEUTRAL`, `WRONG`, `RIGHT`; 0 where padded).
+
+    With `pack=True` several programs share a row, in segments 1, 2, …; else each has its own row.
+    """
+
+    TASK_FEATURES = {"targets": _INT_VECTOR, "labels": _INT_VECTOR}
+    MODEL_FEATURES = dict.fromkeys(TokenBatch._fields, _INT_VECTOR)
+    PACKING_FEATURE_DTYPES: Mapping[str, tf.DType] = {}
+
+    def _convert_features(self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]) -> tf.data.Dataset:
+        length = task_feature_lengths["targets"]
+
+        def rows() -> Iterator[np.ndarray]:
+            return pack_rows(_programs(ds), length, _OPEN_ROWS if self.pack else 0)
+
+        converted = from_rows(rows, TokenBatch._fields)
+
+        def finish(row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            row = {name: tf.ensure_shape(vector, [length]) for name, vector in row.items()}
+            return {**row, "labels": self._model_labels(row["labels"])}
+
+        return converted.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _model_labels(self, labels: tf.Tensor) -> tf.Tensor:
+        return labels
+
+    def get_model_feature_lengths(self, task_feature_lengths: Mapping[str, int]) -> Mapping[str, int]:
+        """Every field of a row is as long as `targets`."""
+        return dict.fromkeys(TokenBatch._fields, task_feature_lengths["targets"])
+
+
+class SftConverter(StepLabelConverter):
+    """For SFT: labels become 1 where the token is to be predicted, else 0."""
+
+    def _model_labels(self, labels: tf.Tensor) -> tf.Tensor:
+        return tf.cast(labels == SFT_PREDICTED, tf.int32)
+
+
+CONVERTERS: Mapping[str, type[StepLabelConverter]] = {
+    "sft": SftConverter,
+    "prm": StepLabelConverter,
+    "orm": StepLabelConverter,
+}
+
+
+def pack_rows(programs: Iterable[tuple[np.ndarray, np.ndarray]], length: int, open_rows: int) -> Iterator[np.ndarray]:
+    """Puts programs into rows: first fit over a bounded number of open rows.
+
+    seqio's own packing only joins neighbours, takes a feature's length from its count of non-zeros and, on two
+    shared cores, needs a millisecond a program.
+
+    Args:
+      programs: `(tokens, labels)`, int32 and equally long, at most `length`.
+      length: T.
+      open_rows: how many rows may be filled at the same time; 0 gives each program its own row.
+
+    Yields:
+      int32 `[4, T]`: tokens, segments, positions, labels, as in `TokenBatch`.
+
+    Raises:
+      ValueError: for a program longer than a row.
+    """
+    rows: list[list[tuple[np.ndarray, np.ndarray]]] = []
+    free: list[int] = []
+    for tokens, labels in programs:
+        size = len(tokens)
+        if size > length:
+            raise ValueError(f"a program of {size} tokens does not fit into a row of {length}")
+        index = next((i for i, room in enumerate(free) if room >= size), None)
+        if index is None:
+            if rows and len(rows) >= open_rows:
+                fullest = free.index(min(free))
+                free.pop(fullest)
+                yield _fill(rows.pop(fullest), length)
+            rows.append([])
+            free.append(length)
+            index = len(rows) - 1
+        rows[index].append((tokens, labels))
+        free[index] = free[index] - size if open_rows else 0
+    for row in rows:
+        yield _fill(row, length)
+
+
+def _fill(programs: list[tuple[np.ndarray, np.ndarray]], length: int) -> np.ndarray:
+    """One row `[4, T]` of the programs that share it."""
+    row = np.zeros((len(TokenBatch._fields), length), np.int32)
+    start = 0
+    for segment, (tokens, labels) in enumerate(programs, start=1):
+        end = start + len(tokens)
+        row[:, start:end] = tokens, np.full_like(tokens, segment), np.arange(len(tokens)), labels
+        start = end
+    return row
+
+
+def _programs(ds: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows of a task as numpy vectors."""
+    for batch in ds.padded_batch(256).as_numpy_iterator():
+        # Neither a token nor a label is ever 0, so what is 0 is the batch's padding.
+        for tokens, labels, size in zip(
+            batch["targets"], batch["labels"], np.count_nonzero(batch["targets"], axis=1), strict=True
+        ):
+            yield tokens[:size], labels[:size]

@@ -1,0 +1,214 @@
+"""Checkpoints: a pytree of arrays and a little JSON per step, over orbax-checkpoint.
+
+`loop.fit` and the PPO loop save and resume through this; the stages hand finished parameters to each other with it.
+The tree is stored as a flat table of named leaves, so that a checkpoint does not depend on the classes of the tree,
+and a tree of another shape is refused by the name of its first differing leaf before any array is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jaxtyping import Array
+from orbax.checkpoint import v1 as ocp
+
+from prm_jax.errors import UserError
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _named_leaves(tree: Any) -> dict[str, Any]:
+    paths = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+
+
+def _describe(leaf: Any) -> str:
+    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+
+
+def _to_array(name: str, leaf: Any) -> Array:
+    """The leaf as orbax stores it: a JAX array of plain numbers (orbax refuses numpy scalars and typed keys)."""
+    if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
+        raise TypeError(
+            f"leaf {name} of a checkpoint is a {type(leaf).__name__}; give an array, or put it into `extra`"
+        )
+    if isinstance(leaf, jax.Array) and _is_key(leaf):
+        return jax.random.key_data(leaf)
+    array = jnp.asarray(leaf)
+    if array.dtype != leaf.dtype:
+        raise TypeError(f"leaf {name} of a checkpoint is {leaf.dtype}, which JAX would store as {array.dtype}")
+    return array
+
+
+def _to_abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    """What orbax is asked for in place of `leaf`: its shape, dtype and sharding."""
+    sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    if _is_key(leaf):
+        leaf = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _from_array(array: Array, leaf: Any) -> Array:
+    """The stored array as `leaf` was: a typed key where it was one, bound to a device only where it was bound."""
+    bound = leaf.committed if isinstance(leaf, jax.Array) else getattr(leaf, "sharding", None) is not None
+    if not bound:
+        array = jnp.asarray(np.asarray(array))
+    if not _is_key(leaf):
+        return array
+    # JAX tells the generator of a key, not of its shape and dtype; under a trace the two are one.
+    found: list[Any] = []
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), leaf)
+    return jax.random.wrap_key_data(array, impl=found[0])
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether this error, or one that caused it, says that the disk is full (tensorstore says so in words only)."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+class Checkpointer:
+    """The checkpoints of one directory, one to a step; a context manager.
+
+    A checkpoint appears whole or not at all. One job at a time may write to a directory; any number may read.
+    """
+
+    def __init__(self, directory: epath.PathLike, keep: int = 2) -> None:
+        """Nothing is touched before the first call.
+
+        Args:
+          directory: where they lie, `<directory>/<step>`; made by the first `save`.
+          keep: number of the latest checkpoints that are kept.
+        """
+        self.directory = epath.Path(directory)
+        self._keep = keep
+        self._writes = False
+        self._opened: ocp.training.Checkpointer | None = None
+
+    def save(self, step: int, tree: Any, extra: dict[str, Any] | None = None) -> None:
+        """Save `tree` and `extra` under `step`, in place of what lay there, and drop the oldest beyond `keep`.
+
+        Args:
+          step: the step that the tree belongs to.
+          tree: pytree of JAX or numpy arrays; typed random keys and numpy scalars may be among them.
+          extra: what JSON can hold; NaN and infinities included.
+
+        Raises:
+          TypeError: a leaf is no array, or of a dtype that JAX would change.
+          UserError: the disk is full. Nothing half-written stays.
+        """
+        leaves = _named_leaves(tree)
+        arrays = {name: _to_array(name, leaf) for name, leaf in leaves.items()}
+        # As a string, because what orbax does with NaN in its own JSON is not documented.
+        metadata = {
+            "leaves": {name: _describe(leaf) for name, leaf in leaves.items()},
+            "extra": json.dumps(extra or {}),
+        }
+        try:
+            manager = self._manager(writes=True)
+            manager.save(step, arrays, force=True, overwrite=True, custom_metadata=metadata)
+        except Exception as error:
+            if not _is_full_disk(error):
+                raise
+            for leftover in self.directory.glob(f"{step}.orbax-checkpoint-tmp*"):
+                leftover.rmtree(missing_ok=True)
+            message = f"no space left for the checkpoint of step {step} in {self.directory}; free some and run again"
+            raise UserError(message) from error
+
+    def latest(self) -> int | None:
+        """The largest step that has a checkpoint, None where there is none."""
+        if not self.directory.exists():
+            return None
+        found = self._manager().latest
+        return None if found is None else found.step
+
+    def extra(self, step: int | None = None) -> dict[str, Any]:
+        """The JSON saved with a step (None: the latest). Raises UserError where there is none."""
+        return json.loads(self._metadata(self._existing(step))["extra"])
+
+    def restore(self, step: int | None, abstract_tree: Any) -> Any:
+        """The tree saved under a step.
+
+        Args:
+          step: which; None is the latest.
+          abstract_tree: arrays or `jax.ShapeDtypeStruct` in the structure of the saved tree. Each leaf comes back
+            with the dtype and sharding of its place here, on whatever mesh it was saved.
+
+        Returns:
+          The tree, in the structure of `abstract_tree`.
+
+        Raises:
+          UserError: there is no such checkpoint, or its leaves have other names, shapes or dtypes.
+        """
+        step = self._existing(step)
+        wanted = _named_leaves(abstract_tree)
+        self._check_leaves(step, wanted)
+        arrays = self._manager().load(step, {name: _to_abstract(leaf) for name, leaf in wanted.items()})
+        restored = [_from_array(arrays[name], leaf) for name, leaf in wanted.items()]
+        return jax.tree.unflatten(jax.tree.structure(abstract_tree), restored)
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def __enter__(self) -> Checkpointer:
+        """This object."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _manager(self, writes: bool = False) -> ocp.training.Checkpointer:
+        """Orbax's checkpointer. Only a writer clears what a killed job left: a reader would hit a running save."""
+        if self._opened is None or (writes and not self._writes):
+            self.close()
+            self._writes = writes
+            policy = ocp.training.preservation_policies.LatestN(n=self._keep)
+            self._opened = ocp.training.Checkpointer(
+                self.directory, preservation_policy=policy, cleanup_tmp_directories=writes
+            )
+        return self._opened
+
+    def _existing(self, step: int | None) -> int:
+        """`step`, or the latest; raises UserError where it has no checkpoint."""
+        latest = self.latest()
+        if latest is None:
+            raise UserError(f"no checkpoint in {self.directory}; run the stage that writes it first")
+        if step is None:
+            return latest
+        known = sorted(checkpoint.step for checkpoint in self._manager().checkpoints)
+        if step not in known:
+            raise UserError(f"no checkpoint of step {step} in {self.directory}; it has {', '.join(map(str, known))}")
+        return step
+
+    def _metadata(self, step: int) -> dict[str, Any]:
+        metadata = self._manager().metadata(step).custom_metadata
+        if not isinstance(metadata, dict) or "leaves" not in metadata:
+            raise UserError(f"{self.directory / str(step)} was not written by prm_jax; give another directory")
+        return metadata
+
+    def _check_leaves(self, step: int, wanted: dict[str, Any]) -> None:
+        """Raise UserError by the first leaf that is missing, of another shape or dtype, or not asked for."""
+        saved = self._metadata(step)["leaves"]
+        for name in [*wanted, *(name for name in saved if name not in wanted)]:
+            here = saved.get(name, "nothing")
+            there = _describe(wanted[name]) if name in wanted else "nothing"
+            if here != there:
+                raise UserError(
+                    f"the checkpoint of step {step} in {self.directory} holds {here} at {name}, the configuration "
+                    f"expects {there}; give the configuration it was made with, or another directory"
+                )

@@ -1,0 +1,46 @@
+"""One train step, for every supervised stage: `(state, batch) -> (state, metrics)`.
+
+The stages give it a loss; `loop.fit` calls what it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from jaxtyping import Array, Float, Key
+
+from prm_jax.training.state import TrainState
+
+Metrics = dict[str, Float[Array, ""]]
+LossFn = Callable[[Any, Any, Key[Array, ""]], tuple[Float[Array, ""], Metrics]]
+TrainStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+
+
+def make_train_step(
+    loss_fn: LossFn, tx: optax.GradientTransformation, *, seed: int = 0, state_shardings: Any = None
+) -> TrainStep:
+    """A jitted train step that gives its state's buffers away: the state passed in must not be used again.
+
+    Args:
+      loss_fn: `(params, batch, key) -> (loss, metrics)`; `key` is a typed random key that depends on `seed` and
+        the step only, so that a resumed run draws what the uninterrupted one drew.
+      tx: the optimiser.
+      seed: seed of the keys.
+      state_shardings: shardings of the state that is returned, a `TrainState` of them; None leaves it to XLA.
+
+    Returns:
+      The step; its metrics are those of `loss_fn` and `grad_norm`, the global norm before clipping.
+    """
+
+    def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        (_, metrics), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, key)
+        updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {**metrics, "grad_norm": optax.tree.norm(gradients)}
+        return TrainState(step=state.step + 1, params=params, opt_state=opt_state), metrics
+
+    return jax.jit(train_step, donate_argnums=0, out_shardings=(state_shardings, None))

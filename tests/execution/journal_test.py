@@ -1,0 +1,64 @@
+"""The journal replays verdicts and survives a torn line."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from prm_jax.errors import UserError
+from prm_jax.execution.journal import Journal, program_key
+from prm_jax.execution.sandbox import Sandbox, SandboxConfig
+from prm_jax.execution.verdict import Outcome, Program
+from prm_jax.problems.problem import Test
+
+PROGRAM = Program("def f(x):\n    y = x + 1\n    return y\n", (Test("f(1)", "2"), Test("f(1)", "3")), trace=True)
+
+
+def test_a_second_run_replays_without_a_sandbox(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "journal.jsonl"
+    with Sandbox(SandboxConfig(workers=1), Journal(path)) as sandbox:
+        first = sandbox.run([PROGRAM, PROGRAM])
+    assert first[0].outcome == Outcome.WRONG_ANSWER
+    assert first[0].traces[0] is not None
+    assert len(path.read_text().splitlines()) == 1
+    with Sandbox(SandboxConfig(workers=1), Journal(path)) as sandbox:
+        assert sandbox.run([PROGRAM, PROGRAM]) == first
+        assert sandbox._process is None
+
+
+def test_a_torn_line_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Sandbox(SandboxConfig(workers=1), Journal(path)) as sandbox:
+        (verdict,) = sandbox.run([PROGRAM])
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 2])
+    journal = Journal(path)
+    assert len(journal) == 1
+    other = dataclasses.replace(PROGRAM, text="x = 1\n")
+    journal.put(other, verdict)
+    journal.put(PROGRAM, dataclasses.replace(verdict, line=99))
+    journal.close()
+    again = Journal(path)
+    assert again.get(other) == again.get(PROGRAM) == verdict
+    assert again.get(dataclasses.replace(PROGRAM, text="x = 2\n")) is None
+
+
+def test_the_key_sees_everything_that_a_verdict_depends_on() -> None:
+    variants = [
+        PROGRAM,
+        dataclasses.replace(PROGRAM, text="x = 1\n"),
+        dataclasses.replace(PROGRAM, tests=PROGRAM.tests[:1]),
+        dataclasses.replace(PROGRAM, tests=(Test("f(1)", "3"), Test("f(1)", "2"))),
+        dataclasses.replace(PROGRAM, setup="import math"),
+        dataclasses.replace(PROGRAM, cpu_seconds=2.0),
+        dataclasses.replace(PROGRAM, trace=False),
+    ]
+    assert len({program_key(program) for program in variants}) == len(variants)
+
+
+def test_a_path_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="journal"):
+        Journal(tmp_path / "file" / "journal.jsonl")

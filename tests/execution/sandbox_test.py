@@ -1,0 +1,207 @@
+"""Verdicts of every kind, lines, flaky programs, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prm_jax.errors import UserError
+from prm_jax.execution.sandbox import Sandbox, SandboxConfig
+from prm_jax.execution.verdict import Outcome, Program, Verdict
+from prm_jax.problems.problem import Test
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxConfig(workers=2, rerun_share=0.0)) as sandbox:
+        yield sandbox
+
+
+def program(text: str, *tests: tuple[str, str | None], cpu_seconds: float = 0.3, setup: str = "") -> Program:
+    return Program(text, tuple(Test(*test) for test in tests), setup=setup, cpu_seconds=cpu_seconds)
+
+
+def run(sandbox: Sandbox, text: str, *tests: tuple[str, str | None], **options: object) -> Verdict:
+    return sandbox.run([program(text, *tests, **options)])[0]  # type: ignore[arg-type]
+
+
+def test_passes_only_where_every_test_passes(sandbox: Sandbox) -> None:
+    text = "def f(x):\n    return x + 1\n"
+    assert run(sandbox, text, ("f(1)", "2"), ("f(2)", "3")).outcome == Outcome.PASSED
+    verdict = run(sandbox, text, ("f(1)", "2"), ("f(2)", "4"), ("f('a')", "0"), ("f(3)", "4"))
+    assert (verdict.outcome, verdict.passed) == (Outcome.WRONG_ANSWER, (True, False, False, True))
+    assert verdict.tests_passed == 2
+
+
+def test_runtime_error_names_the_innermost_line_of_the_program(sandbox: Sandbox) -> None:
+    text = "def g(x):\n    return 1 // x\n\ndef f(x):\n    return g(x)\n"
+    verdict = run(sandbox, text, ("f(1)", "1"), ("f(0)", "1"))
+    assert (verdict.outcome, verdict.line, verdict.passed) == (Outcome.RUNTIME_ERROR, 2, (True, False))
+    assert verdict.exception is not None and verdict.exception.startswith("ZeroDivisionError: ")
+    assert run(sandbox, "x = 1\ny = z\n", ("x", "1")).line == 2
+    assert run(sandbox, "x = 1\n", ("f(1)", "1")).line is None
+
+
+@pytest.mark.parametrize(("text", "line"), [("def f(x):\n    return (x\n", 2), ("x = 1\n  y = 2\n", 2), ("x\0", None)])
+def test_syntax_error_names_its_line(sandbox: Sandbox, text: str, line: int | None) -> None:
+    verdict = run(sandbox, text, ("f(1)", "1"))
+    assert (verdict.outcome, verdict.passed) == (Outcome.SYNTAX_ERROR, (False,))
+    assert line is None or verdict.line == line
+
+
+@pytest.mark.parametrize("text", ["while True:\n    pass\n", "def f(x):\n    while True:\n        x += 1\n"])
+def test_timeout_by_cpu_clock(sandbox: Sandbox, text: str) -> None:
+    verdict = run(sandbox, text, ("f(1)", "1"))
+    assert verdict.outcome == Outcome.TIMEOUT
+    assert 0.25 < verdict.cpu_seconds < 1.5
+    assert not verdict.flaky
+
+
+def test_calls_before_a_timeout_count(sandbox: Sandbox) -> None:
+    verdict = run(sandbox, "def f(x):\n    while x:\n        pass\n    return 1\n", ("f(0)", "1"), ("f(1)", "1"))
+    assert (verdict.outcome, verdict.passed) == (Outcome.TIMEOUT, (True, False))
+
+
+def test_sleeping_meets_the_wall_clock() -> None:
+    start = time.monotonic()
+    with Sandbox(SandboxConfig(workers=1, wall_factor=1.0, rerun_share=0.0)) as sandbox:
+        verdict = run(sandbox, "import time\ndef f():\n    time.sleep(60)\n", ("f()", "None"))
+    assert verdict.outcome == Outcome.TIMEOUT
+    assert time.monotonic() - start < 20
+
+
+def test_memory(sandbox: Sandbox) -> None:
+    verdict = run(sandbox, "def f(n):\n    return len(bytearray(n))\n", ("f(1 << 20)", "1048576"), ("f(1 << 32)", "0"))
+    assert (verdict.outcome, verdict.passed) == (Outcome.MEMORY, (True, False))
+
+
+@pytest.mark.parametrize("how", ["os._exit(0)", "os.kill(os.getpid(), 11)", "os.close(3)"])
+def test_a_process_that_ends_itself_is_killed(sandbox: Sandbox, how: str) -> None:
+    verdict = run(sandbox, f"import os\ndef f():\n    {how}\n    return 1\n", ("1", "1"), ("f()", "1"))
+    assert (verdict.outcome, verdict.passed) == (Outcome.KILLED, (True, False))
+
+
+def test_exits_and_deep_recursion_are_runtime_errors(sandbox: Sandbox) -> None:
+    for body in ("raise SystemExit(0)", "raise KeyboardInterrupt", "return f()"):
+        assert run(sandbox, f"def f():\n    {body}\n", ("f()", "1")).outcome == Outcome.RUNTIME_ERROR
+
+
+def test_trouble_of_the_sandbox_is_unknown(sandbox: Sandbox) -> None:
+    verdict = run(sandbox, "x = 1\n", ("x", "1"), setup="import no_such_module\n")
+    assert verdict.outcome == Outcome.UNKNOWN
+    kill = "import os, signal\ndef f():\n    os.kill(os.getppid(), signal.SIGKILL)\n"
+    good = program("x = 1\n", ("x", "1"))
+    verdicts = sandbox.run([program(kill, ("f()", "1")), good])
+    assert verdicts[0].outcome in (Outcome.UNKNOWN, Outcome.RUNTIME_ERROR)  # The latter where signals are refused.
+    assert verdicts[1].outcome == Outcome.PASSED
+
+
+def test_a_killed_supervisor_is_started_again() -> None:
+    with Sandbox(SandboxConfig(workers=1)) as sandbox:
+        assert run(sandbox, "x = 1\n", ("x", "1")).outcome == Outcome.PASSED
+        assert sandbox._process is not None
+        os.kill(sandbox._process.pid, signal.SIGKILL)
+        assert run(sandbox, "x = 2\n", ("x", "2")).outcome == Outcome.PASSED
+
+
+def test_in_child_tests(sandbox: Sandbox) -> None:
+    text = "def f(x):\n    assert x > 0\n    return x * 0.1\n"
+    tests = [("assert abs(f(3) - 0.3) < 1e-9", None), ("assert f(3) == 0.3", None), ("assert f(0) == 0", None)]
+    verdict = run(sandbox, text, *tests)
+    assert (verdict.outcome, verdict.passed) == (Outcome.WRONG_ANSWER, (True, False, False))
+    assert run(sandbox, text, tests[2]).outcome == Outcome.RUNTIME_ERROR
+
+
+def test_setup_shares_the_namespace(sandbox: Sandbox) -> None:
+    assert run(sandbox, "def f(x):\n    return math.floor(x)\n", ("f(1.5)", "1"), setup="import math").passed == (True,)
+
+
+def test_a_loud_program_does_not_block(sandbox: Sandbox) -> None:
+    text = (
+        "import sys\ndef f():\n    for _ in range(2000):\n        print('x' * 1000)\n"
+        "    sys.stderr.write('y' * 10**6)\n    return 1\n"
+    )
+    assert run(sandbox, text, ("f()", "1"), cpu_seconds=2.0).outcome == Outcome.PASSED
+
+
+def test_randomness_and_hashes_are_fixed(sandbox: Sandbox) -> None:
+    text = "import random\ndef f():\n    return [random.random(), hash('a'), list({'a', 'b', 'c'})]\n"
+    same = "assert (f(), f())[0][1:] == f()[1:]"
+    first = program(text, ("f()", "0"), (same, None))
+    with Sandbox(SandboxConfig(workers=1, rerun_share=0.0)) as other:
+        assert sandbox.run([first])[0].passed == other.run([first])[0].passed == (False, True)
+    seeded = "import random\ndef f():\n    return random.random()\n"
+    assert run(sandbox, seeded, ("f()", "0.8444218515250481"), ("f()", "0.8444218515250481")).outcome == Outcome.PASSED
+
+
+def test_values_past_the_caps_are_wrong_answers(sandbox: Sandbox) -> None:
+    tests = [(f"f({size})", "[]") for size in (10**5, 10**5 + 1, 10**6)]
+    verdict = run(sandbox, "def f(n):\n    return [10**15] * n\n", *tests, ("len(f(9))", "9"), cpu_seconds=2.0)
+    assert (verdict.outcome, verdict.passed) == (Outcome.WRONG_ANSWER, (False, False, False, True))
+
+
+def test_order_is_kept_and_equal_programs_agree(sandbox: Sandbox) -> None:
+    programs = [program(f"x = {n % 7}\n", ("x", str(n % 3))) for n in range(60)]
+    verdicts = sandbox.run(programs)
+    assert [verdict.passed for verdict in verdicts] == [(n % 7 == n % 3,) for n in range(60)]
+    assert sandbox.run([]) == []
+
+
+def test_disagreeing_runs_are_flaky() -> None:
+    flaky = program("import os\ndef f():\n    return os.urandom(1)[0] % 2\n", ("f()", "0"))
+    steady = program("def f():\n    return 1\n", ("f()", "0"))
+    with Sandbox(SandboxConfig(workers=1, rerun_share=1.0)) as sandbox:
+        seen = [sandbox.run([flaky, steady]) for _ in range(16)]
+    assert any(verdict.flaky for verdict, _ in seen)
+    assert not any(verdict.flaky for _, verdict in seen)
+
+
+def test_an_expected_value_that_is_no_literal_is_the_users_mistake(sandbox: Sandbox) -> None:
+    with pytest.raises(UserError, match="not a Python literal"):
+        run(sandbox, "x = 1\n", ("x", "f(1)"))
+
+
+def _processes_below(pid: int) -> list[int]:
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            if int(stat[1]) == pid:
+                found += [int(entry), *_processes_below(int(entry))]
+    return found
+
+
+def test_nothing_is_left_behind() -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    sandbox = Sandbox(SandboxConfig(workers=2, rerun_share=0.0))
+    programs = [program(f"def f():\n    return {n}\n", ("f()", str(n))) for n in range(290)]
+    leaving = (
+        "import os, time\ndef f():\n    if os.fork() == 0:\n        os.setsid()\n        time.sleep(60)\n"
+        "    return {}\n"
+    )
+    programs += [program(leaving.format(n), ("f()", str(n))) for n in range(5)]
+    programs += [program(f"open('file{n}', 'w').close()\nx = 1\n", ("x", "1")) for n in range(5)]
+    verdicts = sandbox.run(programs)
+    assert {verdict.outcome for verdict in verdicts[:290]} == {Outcome.PASSED}
+    assert sandbox._process is not None
+    supervisor = sandbox._process.pid
+    assert len(_processes_below(supervisor)) == 2
+    zygote = _processes_below(supervisor)[0]
+    assert len(os.listdir(f"/proc/{zygote}/fd")) <= 6
+    # Once more, so that the last program's file is cleared too.
+    sandbox.run([program(f"x = {n}\n", ("x", str(n))) for n in range(8)])
+    directory = sandbox._directory
+    assert [name for _, _, names in os.walk(directory) for name in names] == []
+    below = _processes_below(supervisor)
+    sandbox.close()
+    assert not os.path.exists(directory)
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in [supervisor, *below])
+    assert set(os.listdir("/proc/self/fd")) == before

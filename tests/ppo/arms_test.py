@@ -1,0 +1,36 @@
+"""Arms are hashable, and combinations that cannot be meant are refused with what to do."""
+
+import pytest
+
+from prm_jax.errors import UserError
+from prm_jax.ppo import rewards
+from prm_jax.ppo.arms import Arm, PrmRefreshConfig
+from prm_jax.ppo.config import PpoConfig
+
+
+def test_arms_are_hashable():
+    online = Arm("prm_online", rewards.PrmMean(), "prm", exact_labels=True, refresh=PrmRefreshConfig())
+    assert len({online, Arm(), Arm("first_error_exact", rewards.FirstErrorExact(), exact_labels=True)}) == 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reward": rewards.PrmMean()},
+        {"reward": rewards.Orm(), "scorer": "prm"},
+        {"reward": rewards.FirstErrorExact()},
+        {"reward": rewards.PrmMean(), "scorer": "prm", "refresh": PrmRefreshConfig()},
+        {"critic": "prm"},
+        {"critic": "trunk"},
+        {"control": "more"},
+    ],
+)
+def test_impossible_arms_are_refused(fields):
+    with pytest.raises(UserError, match="Arm x: "):
+        Arm("x", **fields)
+
+
+@pytest.mark.parametrize("fields", [{"minibatches": 3}, {"kl_in": "both"}, {"temperature": 0.0}, {"updates": 0}])
+def test_impossible_runs_are_refused(fields):
+    with pytest.raises(UserError, match="PpoConfig"):
+        PpoConfig(**fields)

@@ -1,0 +1,174 @@
+"""The update: one scan equals a hand-written loop, cutting rows changes nothing, and unknown rows are outside."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import init_policy
+from prm_jax.ppo import critic, scoring, update
+from prm_jax.ppo.config import CriticConfig, PpoConfig
+from prm_jax.ppo.rollout import Rollout
+
+MODEL = ModelConfig(vocab_size=11, width=16, layers=1, heads=2, kv_heads=1, mlp_width=32)
+CONFIG = PpoConfig(
+    prompts_per_update=4,
+    samples_per_prompt=2,
+    epochs=2,
+    minibatches=2,
+    value_only_updates=0,
+    learning_rate=1e-2,
+    critic=CriticConfig(width=8),
+    bucket=4,
+    widths=1,
+    entropy_coefficient=0.01,
+)
+KEY = jax.random.key(3)
+
+
+def make_rollout(model=MODEL) -> tuple[dict, Rollout]:
+    params = init_policy(model, KEY)
+    random = np.random.default_rng(0)
+    length, total = 12, np.array([5, 12, 6, 8, 12, 7, 5, 9])
+    inside = np.arange(length)[None, :] < total[:, None]
+    tokens = np.where(inside, random.integers(3, 11, (8, length)), 0).astype(np.int32)
+    completion = inside & (np.arange(length)[None, :] >= 3)
+    zeros = jnp.zeros((8, length))
+    rollout = Rollout(
+        tokens=jnp.asarray(tokens),
+        segments=jnp.asarray(inside.astype(np.int32)),
+        positions=jnp.asarray(np.where(inside, np.arange(length), 0).astype(np.int32)),
+        completion=jnp.asarray(completion),
+        logprobs=zeros,
+        ref_logprobs=zeros,
+        values=zeros,
+        rewards=jnp.asarray(np.where(completion, random.normal(size=(8, length)), 0).astype(np.float32)),
+        problem=jnp.arange(8) // 2,
+        known=jnp.ones(8, bool),
+    )
+    head = critic.init_head(model.width, 8, KEY)
+    reference = jax.tree.map(lambda x: x * 1.05, params)
+    rollout, _ = scoring.score_policy(
+        params, reference, head, rollout, model=model, kind="head", temperature=1.0, batch=4
+    )
+    return params, rollout
+
+
+def new_state(config, params):
+    return update.init_state(config, params, critic.init_head(MODEL.width, 8, KEY))
+
+
+def assert_trees_close(a, b, **tolerance):
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, err_msg=jax.tree_util.keystr(path), **tolerance)
+
+
+def test_one_scan_equals_a_hand_loop():
+    params, rollout = make_rollout()
+    state = new_state(CONFIG, params)
+    batch, _ = update.prepare(CONFIG, rollout, state.kl_coefficient)
+    order = update.minibatch_rows(jnp.sum(rollout.segments, axis=1), 2, 2, KEY)
+    tx, critic_tx = update.make_optimizers(CONFIG)
+    policy, head = state.params, state.critic
+    policy_state, head_state = tx.init(policy), critic_tx.init(head)
+    for rows in order:
+        part = jax.tree.map(lambda x, rows=rows: x[rows], batch)
+        grads, _ = jax.grad(update.ppo_loss, argnums=(0, 1), has_aux=True)(
+            policy, head, part, state.kl_coefficient, config=CONFIG, model=MODEL, kind="head"
+        )
+        changes, policy_state = tx.update(grads[0], policy_state, policy)
+        policy = optax.apply_updates(policy, changes)
+        changes, head_state = critic_tx.update(grads[1], head_state, head)
+        head = optax.apply_updates(head, changes)
+    got, metrics = update.make_update(CONFIG, MODEL, "head")(state, rollout, KEY)
+    assert_trees_close(got.params, policy, atol=2e-5)
+    assert_trees_close(got.critic, head, atol=2e-5)
+    assert int(got.step) == 1 and float(metrics["policy_grad_norm"]) > 0
+    moved = optax.global_norm(jax.tree.map(jnp.subtract, got.params, params))
+    assert float(moved) > 1e-2
+
+
+def test_narrow_minibatches_give_the_same_gradient():
+    params, rollout = make_rollout()
+    head = critic.init_head(MODEL.width, 8, KEY)
+    batch, _ = update.prepare(CONFIG, rollout, jnp.float32(0.02))
+    short = jax.tree.map(lambda x: x[jnp.array([0, 2, 5, 6])], batch)
+    wide, _ = update.make_gradient(CONFIG, MODEL, "head")(params, head, short, 0.02)
+    config = dataclasses.replace(CONFIG, widths=3)
+    assert update.row_widths(12, 3, 4) == (4, 8, 12)
+    narrow, _ = update.make_gradient(config, MODEL, "head")(params, head, short, 0.02)
+    assert_trees_close(wide, narrow, atol=1e-6)
+
+
+def test_every_row_is_taken_once_an_epoch_and_neighbours_are_of_like_length():
+    lengths = jnp.array([5, 12, 6, 8, 12, 7, 5, 9])
+    order = np.asarray(update.minibatch_rows(lengths, 3, 4, KEY)).reshape(3, 4, 2)
+    for epoch in order:
+        assert sorted(epoch.ravel()) == list(range(8))
+        assert sorted(tuple(sorted(np.asarray(lengths)[rows])) for rows in epoch) == [(5, 5), (6, 7), (8, 9), (12, 12)]
+
+
+def test_unknown_rows_change_nothing():
+    params, rollout = make_rollout()
+    known = rollout.known.at[3].set(False)
+    run = update.make_update(CONFIG, MODEL, "head")
+    quiet, _ = run(new_state(CONFIG, params), rollout.replace(known=known), KEY)
+    loud = rollout.replace(known=known, rewards=rollout.rewards.at[3].set(1e3), values=rollout.values.at[3].set(9.0))
+    got, _ = run(new_state(CONFIG, params), loud, KEY)
+    assert_trees_close(got.params, quiet.params, rtol=0, atol=0)
+    assert_trees_close(got.critic, quiet.critic, rtol=0, atol=0)
+
+
+def test_a_value_only_update_leaves_the_policy_and_its_optimiser_alone():
+    config = dataclasses.replace(CONFIG, value_only_updates=1)
+    params, rollout = make_rollout()
+    run = update.make_update(config, MODEL, "head")
+    first, _ = run(new_state(config, params), rollout, KEY)
+    assert_trees_close(first.params, params, rtol=0, atol=0)
+    assert int(optax.tree_utils.tree_get(first.opt_state, "count")) == 0
+    assert first.critic["w_out"].any()
+    second, _ = run(first, rollout, KEY)
+    assert float(optax.global_norm(jax.tree.map(jnp.subtract, second.params, params))) > 0
+
+
+def test_ratio_is_one_and_nothing_is_clipped_before_the_first_step():
+    params, rollout = make_rollout()
+    batch, metrics = update.prepare(CONFIG, rollout, jnp.float32(0.02))
+    _, got = update.ppo_loss(
+        params,
+        critic.init_head(MODEL.width, 8, KEY),
+        batch,
+        jnp.float32(0.02),
+        config=CONFIG,
+        model=MODEL,
+        kind="head",
+    )
+    assert float(got["clip_fraction"]) == 0.0
+    assert float(got["update_kl"]) == pytest.approx(0.0, abs=1e-6)
+    # Whitened advantages at ratio one have mean zero, and so has the loss.
+    assert float(got["policy_loss"]) == pytest.approx(0.0, abs=1e-5)
+    assert float(metrics["kl"]) > 0
+
+
+def test_kl_in_the_reward_is_taken_from_every_token():
+    params, rollout = make_rollout()
+    config = dataclasses.replace(CONFIG, kl_in="reward", whiten=False, lam=1.0)
+    coefficient = jnp.float32(0.5)
+    batch, _ = update.prepare(config, rollout, coefficient)
+    mask = np.asarray(rollout.mask)
+    penalised = np.asarray(rollout.rewards) - 0.5 * np.asarray(rollout.logprobs - rollout.ref_logprobs)
+    to_go = np.cumsum(np.where(mask, penalised, 0)[:, ::-1], axis=1)[:, ::-1]
+    np.testing.assert_allclose(batch.returns, np.where(mask, to_go, 0), atol=1e-5)
+
+
+def test_adaptive_coefficient_moves_only_with_a_target():
+    params, rollout = make_rollout()
+    fixed, _ = update.make_update(CONFIG, MODEL, "head")(new_state(CONFIG, params), rollout, KEY)
+    assert float(fixed.kl_coefficient) == pytest.approx(0.02)
+    config = dataclasses.replace(CONFIG, kl_target=1e-9)
+    moved, _ = update.make_update(config, MODEL, "head")(new_state(config, params), rollout, KEY)
+    assert float(moved.kl_coefficient) == pytest.approx(0.02 * 1.02)

@@ -1,0 +1,89 @@
+"""MBPP: the published facts (with the file), and the shape of one row (without it)."""
+
+import json
+import os
+import warnings
+
+import pytest
+
+from prm_jax.errors import UserError
+from prm_jax.problems.mbpp import MbppSource
+
+ROW = {
+    "text": "Write a function to add.",
+    "code": "def helper(x):\r\n\treturn x\r\ndef add(a, b):\r\n\treturn helper(a) + b",
+    "task_id": 601,
+    "test_setup_code": "import math\r\n",
+    "test_list": ["assert add(1, 2) == 3", "assert add(2, 2) == 4", "assert add(0, math.inf) > 1"],
+    "challenge_test_list": ["assert add(5, 5) == 10"],
+}
+ALL = ("prompt", "test", "validation", "train")
+
+
+@pytest.fixture(scope="module")
+def published():
+    path = os.environ.get("PRM_JAX_MBPP")
+    if not path:
+        pytest.skip("PRM_JAX_MBPP is not set")
+    return MbppSource(path, ALL).load()
+
+
+def write(tmp_path, *rows):
+    path = tmp_path / "mbpp.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_one_row(tmp_path):
+    (problem,) = MbppSource(write(tmp_path, ROW), ["train"]).load()
+    assert (problem.id, problem.split, problem.entry_point) == ("mbpp/601", "train", "add")
+    assert problem.prompt == "Write a function to add.\nassert add(1, 2) == 3\nassert add(2, 2) == 4"
+    assert problem.reference == "def helper(x):\n    return x\ndef add(a, b):\n    return helper(a) + b\n"
+    assert problem.setup == "import math\n"
+    assert problem.difficulty == 2
+    assert [(t.call, t.expected, t.visible) for t in problem.tests] == [
+        ("add(1, 2)", "3", True),
+        ("add(2, 2)", "4", True),
+        ("assert add(0, math.inf) > 1", None, False),
+        ("add(5, 5)", "10", False),
+    ]
+
+
+def test_splits_are_chosen_and_checked(tmp_path):
+    path = write(tmp_path, ROW, {**ROW, "task_id": 11}, {**ROW, "task_id": 600})
+    assert [p.split for p in MbppSource(path, ("test", "validation")).load()] == ["test", "validation"]
+    assert hash(MbppSource(path, ["test"])) == hash(MbppSource(path, ("test",)))
+    with pytest.raises(UserError, match="'dev'"):
+        MbppSource(path, ("dev",))
+
+
+def test_other_files_are_refused_by_line(tmp_path):
+    with pytest.raises(UserError, match=r"mbpp\.jsonl:2: not a row"):
+        MbppSource(write(tmp_path, ROW, {"a": 1})).load()
+    with pytest.raises(UserError, match="no such file"):
+        MbppSource(str(tmp_path / "absent")).load()
+
+
+def test_published_counts(published):
+    assert len(published) == 974
+    assert [sum(p.split == split for p in published) for split in ALL] == [10, 500, 90, 374]
+    assert len({p.id for p in published}) == 974
+
+
+def test_published_asserts_are_split(published):
+    official = [test for p in published for test in p.tests]
+    split = sum(not test.in_child for test in official)
+    assert split / len(official) >= 0.992
+    assert all(len(p.visible_tests) == 2 and p.hidden_tests for p in published)
+
+
+def test_published_references_compile(published):
+    for problem in published:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Invalid escapes in published patterns.
+            compile(problem.reference, problem.id, "exec")
+        assert "\r" not in problem.reference
+        # One program (669) has a string of several lines that begin with tabs.
+        assert "\n\t" not in problem.reference.replace("\n\t\t\t25[0-5]", "")
+        assert f"def {problem.entry_point}(" in problem.reference.replace(" (", "(")
+        assert problem.entry_point in problem.prompt
