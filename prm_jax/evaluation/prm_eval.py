@@ -119,8 +119,9 @@ def auc_by_operator(rows: Sequence[ScoredProgram]) -> tuple[OperatorAuc, ...]:
     for operator, variants in sorted(by_operator.items()):
         steps = [step for row in variants if not row.labelled.passed for step in labelled_steps(row)]
         wrong = sum(not right for _, right in steps)
-        if wrong:
-            found.append(OperatorAuc(operator, wrong, roc_auc(*_columns([*steps, *passed]))))
+        area = roc_auc(*_columns([*steps, *passed]))
+        if wrong and not math.isnan(area):
+            found.append(OperatorAuc(operator, wrong, area))
     return tuple(found)
 
 

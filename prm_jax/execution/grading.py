@@ -4,7 +4,7 @@ Comes in: the program, the report of its zygote (see `frames.py`, `zygote.py`, `
 by `sandbox.py` in the parent. A report is hostile data: it is parsed as JSON, never evaluated or unpickled, and any
 record that is out of order, of another shape or missing fails tests; none can make one pass but by the right value.
 
-Equality is Python's, except that a bool equals only a bool, at every depth: `1 == 1.0` holds, `1 == True` does not.
+Equality is Python's `==` between plain built-in values, as the published asserts mean it: `1 == 1.0 == True`.
 """
 
 from __future__ import annotations
@@ -53,8 +53,6 @@ def decode(data: Any) -> Any:
 
 def freeze(value: Any) -> Any:
     """Hashable form of plain data in which `==` is the grading equality."""
-    if isinstance(value, bool):
-        return ("bool", value)
     if isinstance(value, list | tuple):
         return ("l" if isinstance(value, list) else "t", tuple(freeze(item) for item in value))
     if isinstance(value, set | frozenset):

@@ -39,6 +39,7 @@ class LabelConfig:
     Attributes:
       mutants_per_step: number of mutants of each step of a reference.
       refactorings_per_step: number of refactorings of each step.
+      variants_per_program: at most so many of them, drawn at random; 0 keeps all.
       foreign_statements: whether mutants may take statements of the other problems of its split in the same call; then
         the rows of a problem depend on these too.
       after_error: the label of what follows the first wrong step, `"neutral"` or `"wrong"`.
@@ -49,6 +50,7 @@ class LabelConfig:
 
     mutants_per_step: int = 2
     refactorings_per_step: int = 1
+    variants_per_program: int = 0
     foreign_statements: bool = True
     after_error: str = "neutral"
     cpu_factor: float = 20.0
@@ -159,7 +161,10 @@ def _sample(reference: Reference, config: LabelConfig, donors: Mapping[str, Dono
     problem = reference.problem
     mutants, refactorings = config.mutants_per_step, config.refactorings_per_step
     rng = random.Random(f"{config.seed}/{problem.id}")
-    return sample_variants(problem.reference, mutants, refactorings, rng, donors.get(problem.split))
+    variants = sample_variants(problem.reference, mutants, refactorings, rng, donors.get(problem.split))
+    if config.variants_per_program and len(variants) > config.variants_per_program:
+        return rng.sample(variants, config.variants_per_program)
+    return variants
 
 
 def _reference_row(reference: Reference) -> LabelledProgram:

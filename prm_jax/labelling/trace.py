@@ -104,6 +104,8 @@ class _Layout:
                     for node in ast.walk(statement):  # Breadth first: the innermost statement comes last.
                         if isinstance(node, ast.stmt):
                             self.inner |= dict.fromkeys(_lines(node), node)
+                        if isinstance(node, ast.FunctionDef):
+                            self.function |= dict.fromkeys(_lines(node)[1:], node)
 
     def step(self, line: int) -> int:
         return step_of_line(self.steps, line)
@@ -258,12 +260,13 @@ class _Comparison:
         return last, reached
 
     def _changes_state(self, group: _Group) -> bool:
-        return group.returned is not None or (group.changed and not group.undecided)
+        """Whether a group can be held against the reference; one that set opaque values only cannot."""
+        return group.returned is not None or (bool(group.values) and not group.undecided)
 
     def _is_idle_block(self, group: _Group) -> bool:
         """Whether a loop or branch did nothing; one that only guards (`if …: return`) is meant to."""
         statement = group.statement
-        if not isinstance(statement, _COMPOUND) or self._changes_state(group):
+        if not isinstance(statement, _COMPOUND) or group.changed or group.returned is not None:
             return False
         guard = isinstance(statement, ast.If) and isinstance(statement.body[-1], ast.Return | ast.Raise)
         return not guard

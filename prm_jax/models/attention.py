@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from prm_jax.models.cache import LayerCache
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.initializers import fan_in
+from prm_jax.models.initializers import fan_in, partitioned
 from prm_jax.parallel.shardings import constrain
 
 Rotary = tuple[Float[Array, "B T W/2"], Float[Array, "B T W/2"]]
@@ -67,16 +67,16 @@ class Attention(nn.Module):
     config: ModelConfig
 
     def setup(self) -> None:
+        """The four kernels."""
         c = self.config
         kernel = (c.width, c.heads, c.head_features)
         kv_kernel = (c.width, c.kv_heads, c.head_features)
         into, out = fan_in(c.width), fan_in(c.heads * c.head_features, depth=c.layers)
-        partitioned = nn.with_logical_partitioning
-        self.query = self.param("query", partitioned(into, ("embed", "heads", "head_width")), kernel)
-        self.key = self.param("key", partitioned(into, ("embed", "kv_heads", "head_width")), kv_kernel)
-        self.value = self.param("value", partitioned(into, ("embed", "kv_heads", "head_width")), kv_kernel)
+        self.query = self.param("query", partitioned(into, "embed", "heads", "head_width"), kernel)
+        self.key = self.param("key", partitioned(into, "embed", "kv_heads", "head_width"), kv_kernel)
+        self.value = self.param("value", partitioned(into, "embed", "kv_heads", "head_width"), kv_kernel)
         self.out = self.param(
-            "out", partitioned(out, ("heads", "head_width", "embed")), (c.heads, c.head_features, c.width)
+            "out", partitioned(out, "heads", "head_width", "embed"), (c.heads, c.head_features, c.width)
         )
 
     def __call__(

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from prm_jax.models.attention import Attention, Rotary
 from prm_jax.models.cache import LayerCache
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.initializers import fan_in
+from prm_jax.models.initializers import fan_in, partitioned
 from prm_jax.parallel.shardings import constrain
 
 
@@ -25,7 +25,7 @@ class RMSNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Normalises `x`; the output has the compute dtype."""
-        scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("embed",)), (x.shape[-1],))
+        scale = self.param("scale", partitioned(nn.initializers.ones, "embed"), (x.shape[-1],))
         x = x.astype(jnp.float32)
         mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
         return (x * jax.lax.rsqrt(mean_square + self.config.norm_eps) * scale).astype(self.config.compute_dtype)
@@ -40,8 +40,8 @@ class FeedForward(nn.Module):
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """What is added to the residual stream."""
         c, dtype = self.config, self.config.compute_dtype
-        into = nn.with_logical_partitioning(fan_in(c.width), ("embed", "mlp"))
-        out = nn.with_logical_partitioning(fan_in(c.mlp_width, depth=c.layers), ("mlp", "embed"))
+        into = partitioned(fan_in(c.width), "embed", "mlp")
+        out = partitioned(fan_in(c.mlp_width, depth=c.layers), "mlp", "embed")
         gate = self.param("gate", into, (c.width, c.mlp_width)).astype(dtype)
         up = self.param("up", into, (c.width, c.mlp_width)).astype(dtype)
         down = self.param("down", out, (c.mlp_width, c.width)).astype(dtype)
@@ -55,6 +55,7 @@ class Block(nn.Module):
     config: ModelConfig
 
     def setup(self) -> None:
+        """Two norms, attention and the feed-forward layer."""
         self.attention_norm = RMSNorm(self.config)
         self.attention = Attention(self.config)
         self.mlp_norm = RMSNorm(self.config)

@@ -6,6 +6,9 @@ initialisation, plain nested dicts. B batch, T tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -14,7 +17,7 @@ from prm_jax.models.attention import causal_mask, rotary_table
 from prm_jax.models.blocks import Block, RMSNorm
 from prm_jax.models.cache import KVCache
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.initializers import fan_in
+from prm_jax.models.initializers import fan_in, partitioned
 from prm_jax.parallel.shardings import constrain
 
 
@@ -31,14 +34,15 @@ class Decoder(nn.Module):
     unembedding: bool = True
 
     def setup(self) -> None:
+        """The tables, the blocks and the last norm."""
         c = self.config
-        table = nn.with_logical_partitioning(fan_in(c.width), ("vocab", "embed"))
+        table = partitioned(fan_in(c.width), "vocab", "embed")
         self.embedding = self.param("embedding", table, (c.vocab_size, c.width))
         if self.unembedding and not c.tied_embeddings:
             self.output = self.param("output", table, (c.vocab_size, c.width))
         block = nn.remat(Block, prevent_cse=not c.scan_layers) if c.remat else Block
         if c.scan_layers:
-            self.blocks = nn.scan(
+            self.blocks: Any = nn.scan(
                 block,
                 variable_axes={"params": 0},
                 split_rngs={"params": True},
@@ -107,7 +111,7 @@ class Decoder(nn.Module):
         for block, layer in zip(self.blocks, cache.layers, strict=True):
             x, layer = block.decode(x, rotary, mask, layer, slot)
             layers.append(layer)
-        return self.norm(x), cache.replace(layers=tuple(layers))
+        return self.norm(x), dataclasses.replace(cache, layers=tuple(layers))
 
     def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         x = jnp.take(self.embedding, tokens, axis=0).astype(self.config.compute_dtype)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from prm_jax.models.initializers import fan_in
+from prm_jax.models.initializers import fan_in, partitioned
 
 
 class ScalarHead(nn.Module):
@@ -23,6 +23,6 @@ class ScalarHead(nn.Module):
         """Raw scores of the hidden states."""
         width = hidden.shape[-1]
         initializer = nn.initializers.zeros if self.zero else fan_in(width)
-        kernel = self.param("kernel", nn.with_logical_partitioning(initializer, ("embed",)), (width,))
+        kernel = self.param("kernel", partitioned(initializer, "embed"), (width,))
         bias = self.param("bias", nn.initializers.zeros, ())
         return jnp.einsum("btd,d->bt", hidden.astype(jnp.float32), kernel) + bias

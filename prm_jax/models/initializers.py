@@ -1,6 +1,9 @@
-"""Initial values of kernels. `attention.py`, `blocks.py`, `decoder.py` and `heads.py` call it."""
+"""Initial values of parameters, and their logical axes. Every module of the room declares its parameters with it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 
@@ -12,3 +15,11 @@ def fan_in(inputs: int, depth: int | None = None) -> nn.initializers.Initializer
     stream does not grow with the number of blocks (Radford et al. 2019, section 2.3).
     """
     return nn.initializers.normal(stddev=(inputs * (1 if depth is None else 2 * depth)) ** -0.5)
+
+
+def partitioned(initializer: nn.initializers.Initializer, *axes: str) -> Callable[..., Any]:
+    """An initialiser that boxes its value with the logical name of each axis (`parallel.rules`).
+
+    Only initialisation sees the box: `Module.param` gives the bare array.
+    """
+    return nn.with_logical_partitioning(initializer, axes)

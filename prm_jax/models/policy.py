@@ -20,6 +20,10 @@ from prm_jax.models.heads import ScalarHead
 Params = dict[str, Any]
 
 
+def _apply(module: nn.Module, params: Params, *args: Any, method: str | None = None) -> Any:
+    return module.apply({"params": params}, *args, method=method)
+
+
 def boxed_policy(config: ModelConfig, key: Key[Array, ""]) -> Params:
     """A policy's parameters, each boxed with its logical axes: what `parallel.shardings` reads shardings from."""
     row = jnp.zeros((1, 1), jnp.int32)
@@ -66,9 +70,9 @@ def policy_logits(
     positions: Int[Array, "B T"],
 ) -> Float[Array, "B T V"]:
     """Float32 logits; those at t are for the token at t + 1. Arguments as in `Decoder.__call__`."""
-    decoder, variables = Decoder(config), {"params": params["trunk"]}
-    hidden = decoder.apply(variables, tokens, segments, positions)
-    return decoder.apply(variables, hidden, method="logits")
+    decoder = Decoder(config)
+    hidden = _apply(decoder, params["trunk"], tokens, segments, positions)
+    return _apply(decoder, params["trunk"], hidden, method="logits")
 
 
 def token_logprobs(
@@ -93,9 +97,9 @@ def token_logprobs(
       log p(tokens[t] | the earlier tokens of its segment) and the entropy of that choice, in nats, float32; both 0
       on the first token of a segment and on padding.
     """
-    decoder, variables = Decoder(config), {"params": params["trunk"]}
-    hidden = decoder.apply(variables, tokens, segments, positions)
-    logits = decoder.apply(variables, hidden[:, :-1], method="logits") / temperature
+    decoder = Decoder(config)
+    hidden = _apply(decoder, params["trunk"], tokens, segments, positions)
+    logits = _apply(decoder, params["trunk"], hidden[:, :-1], method="logits") / temperature
     # Only reductions of the logits follow, which XLA fuses: the log-softmax is never stored.
     normaliser = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, tokens[:, 1:, None], axis=-1)[..., 0] - normaliser
@@ -114,5 +118,5 @@ def scores(
 ) -> Float[Array, "B T"]:
     """Raw scores z of a scorer's head, float32. Arguments as in `Decoder.__call__`."""
     decoder = Decoder(config, unembedding=False)
-    hidden = decoder.apply({"params": params["trunk"]}, tokens, segments, positions)
-    return ScalarHead().apply({"params": params["head"]}, hidden)
+    hidden = _apply(decoder, params["trunk"], tokens, segments, positions)
+    return _apply(ScalarHead(), params["head"], hidden)

@@ -48,7 +48,7 @@ class PpoConfig:
       minibatches: parts into which a pass cuts it; each is one step of the optimiser.
       widths: row widths that are compiled. Minibatches hold rows of similar length and use the narrowest width that
         holds them, which changes nothing but the time; 1 compiles one width.
-      bucket: rollouts are padded to a multiple of so many tokens, so that few shapes compile.
+      bucket: rollouts are padded to a multiple of so many tokens; each multiple met in a run compiles once.
       value_only_updates: first updates in which only the critic learns.
       score_batch: rows of one forward when a rollout is scored.
       max_unknown_share: share of unknown verdicts in a rollout past which the run stops.
@@ -78,7 +78,7 @@ class PpoConfig:
     epochs: int = 2
     minibatches: int = 4
     widths: int = 3
-    bucket: int = 16
+    bucket: int = 64
     value_only_updates: int = 1
     score_batch: int = 64
     max_unknown_share: float = 0.2

@@ -34,9 +34,10 @@ def policy_forward(
       The trunk's hidden states; log p(tokens[t] | tokens[< t]) and the entropy of that choice at the temperature, in
       nats, float32, 0 at t = 0. Entries on padding mean nothing; callers mask.
     """
-    decoder, variables = Decoder(model), {"params": params["trunk"]}
-    hidden = decoder.apply(variables, tokens, segments, positions)
-    logits = decoder.apply(variables, hidden[:, :-1], method="logits") / temperature
+    apply: Any = Decoder(model).apply
+    variables = {"params": params["trunk"]}
+    hidden = apply(variables, tokens, segments, positions)
+    logits = apply(variables, hidden[:, :-1], method="logits") / temperature
     normaliser = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, tokens[:, 1:, None], axis=-1)[..., 0] - normaliser
     entropy = normaliser - jnp.sum(jnp.exp(logits - normaliser[..., None]) * logits, axis=-1)

@@ -53,7 +53,6 @@ class Learner:
         self.prompts, self.problems, self.tokenizer, self.verify = prompts, problems, tokenizer, verify
         self.sampling = SamplingConfig(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
         self.update = make_update(config, model, arm.critic)
-        self.token_rewards = jax.jit(token_rewards, static_argnums=0)
         self.refresh = None if arm.refresh is None else online.make_refresh(arm.refresh, model, config.bucket)
         self.state: PpoState
         self.refreshed: online.RefreshState | None = None
@@ -98,14 +97,14 @@ class Learner:
         with self._timed("rollout"):
             rollout, table, finished = self._sample(index)
         with self._timed("verification"):
-            chosen = [self.problems[problem] for problem in rollout.problem]
+            chosen = [self.problems[problem] for problem in np.asarray(rollout.problem)]
             verified = self.verify(chosen, table.texts, self.arm.exact_labels)
             known = np.array([entry.known for entry in verified])
             self._check_unknown(known, index)
         with self._timed("scoring"):
-            rollout, token_scores, gap = self._score(rollout.replace(known=known))
+            rollout, token_scores, gap = self._score(rollout.replace(known=jnp.asarray(known)))
             seen = inputs.gather(rollout, table, verified, finished, token_scores, index)
-            rollout = rollout.replace(rewards=self.token_rewards(self.arm.reward, seen, jnp.asarray(known)))
+            rollout = rollout.replace(rewards=token_rewards(self.arm.reward, seen, rollout.known))
             if self.arm.critic == "prm" and index == 0:
                 rollout = self._fit_critic(rollout)
             jax.block_until_ready(rollout)
@@ -149,7 +148,6 @@ class Learner:
         return rollout, step_table(group, completions, self.tokenizer), np.asarray(completions.finished)
 
     def _score(self, rollout: Rollout) -> tuple[Rollout, np.ndarray | None, jax.Array]:
-        rollout = jax.tree.map(jnp.asarray, rollout)
         batch = self.config.score_batch
         rollout, gap = scoring.score_policy(
             self.state.params,
@@ -202,7 +200,9 @@ class Learner:
         assert token_scores is not None
         labels = inputs.label_table(verified, table.ends.shape[1])
         rows = online.labelled_rows(rollout, table.ends, labels)
-        metrics = {"scorer/auc_before_refresh": online.step_auc(token_scores, rows)}
+        auc = online.step_auc(token_scores, rows)
+        # A rollout of one class has no AUC.
+        metrics = {} if math.isnan(auc) else {"scorer/auc_before_refresh": auc}
         self.refreshed = online.remember(self.refreshed, rows)
         if (index + 1) % self.arm.refresh.every == 0:
             self.refreshed, learnt = self.refresh(self.refreshed, self._key(index, 1))

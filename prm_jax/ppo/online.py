@@ -29,8 +29,7 @@ from prm_jax.training.losses import step_loss
 Metrics = dict[str, Float[Array, ""]]
 
 
-@flax.struct.dataclass
-class RefreshState:
+class RefreshState(flax.struct.PyTreeNode):
     """What a refresh changes: the PRM, its optimiser, and the latest rollouts.
 
     Attributes:
@@ -43,7 +42,7 @@ class RefreshState:
     params: Any
     opt_state: optax.OptState
     rows: TokenBatch
-    filled: Int[Array, ""]
+    filled: Int[np.ndarray, ""]
 
 
 def make_optimizer(config: PrmRefreshConfig) -> optax.GradientTransformation:
@@ -98,6 +97,7 @@ def remember(state: RefreshState, rows: TokenBatch) -> RefreshState:
     return state.replace(rows=TokenBatch(*written), filled=np.asarray(state.filled + batch, np.int32))
 
 
+@functools.cache
 def make_refresh(
     config: PrmRefreshConfig, model: ModelConfig, bucket: int
 ) -> Callable[[RefreshState, Key[Array, ""]], tuple[RefreshState, Metrics]]:
@@ -108,15 +108,15 @@ def make_refresh(
     """
     tx = make_optimizer(config)
 
-    def loss(params: Any, batch: TokenBatch) -> tuple[Float[Array, ""], Metrics]:
+    def loss(params: Any, batch: Any) -> tuple[Float[Array, ""], Metrics]:
         return step_loss(scores(params, model, batch.tokens, batch.segments, batch.positions), batch)
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def learn(learner: Any, rows: TokenBatch, available: Int[Array, ""], key: Key[Array, ""]) -> tuple[Any, Metrics]:
+    def learn(learner: Any, rows: Any, available: Int[Array, ""], key: Key[Array, ""]) -> tuple[Any, Metrics]:
         def step(carry: Any, key: Key[Array, ""]) -> tuple[Any, Metrics]:
             params, opt_state = carry
             drawn = jax.random.randint(key, (config.batch_size,), 0, available)
-            batch = TokenBatch(*(x[drawn] for x in rows))
+            batch = jax.tree.map(lambda x: x[drawn], rows)
             gradients, metrics = jax.grad(loss, has_aux=True)(params, batch)
             changes, opt_state = tx.update(gradients, opt_state, params)
             return (optax.apply_updates(params, changes), opt_state), metrics
@@ -128,7 +128,7 @@ def make_refresh(
         capacity, length = state.rows.tokens.shape
         longest = int((np.asarray(state.rows.segments) > 0).sum(axis=1).max())
         width = min(round_up(longest, bucket), length)
-        rows = TokenBatch(*(jnp.asarray(x[:, :width]) for x in state.rows))
+        rows = jax.tree.map(lambda x: jnp.asarray(x[:, :width]), state.rows)
         available = jnp.minimum(jnp.asarray(state.filled), capacity)
         (params, opt_state), metrics = learn((state.params, state.opt_state), rows, available, key)
         return state.replace(params=params, opt_state=opt_state), metrics

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 from typing import Protocol
 
 import flax.struct
@@ -310,6 +311,7 @@ class Random:
         return at_last(jax.vmap(draw)(inputs.problem, rows).astype(jnp.float32), inputs)
 
 
+@functools.partial(jax.jit, static_argnames="rule")
 def token_rewards(rule: RewardRule, inputs: RewardInputs, known: Bool[Array, " B"]) -> Float[Array, "B T"]:
     """Applies a rule; rows whose verdict is unknown earn nothing (`Rollout.mask` also takes them out of every loss).
 

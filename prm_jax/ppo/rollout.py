@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.struct
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -24,8 +25,7 @@ from prm_jax.text.tokenizer import Tokenizer
 _STEP_BUCKET = 8
 
 
-@flax.struct.dataclass
-class Rollout:
+class Rollout(flax.struct.PyTreeNode):
     """What PPO learns from.
 
     Attributes:
@@ -85,7 +85,7 @@ def repeat_prompts(prompts: PromptBatch, times: int) -> PromptBatch:
     return PromptBatch(*(np.repeat(np.asarray(field), times, axis=0) for field in prompts))
 
 
-def assemble(prompts: PromptBatch, completions: Any, bucket: int = 16) -> Rollout:
+def assemble(prompts: PromptBatch, completions: Any, bucket: int = 64) -> Rollout:
     """Joins prompts and completions into rows.
 
     Args:
@@ -94,7 +94,7 @@ def assemble(prompts: PromptBatch, completions: Any, bucket: int = 16) -> Rollou
       bucket: T is the longest row, rounded up to a multiple of this.
 
     Returns:
-      A rollout of numpy arrays with the sampler's `logprobs`; reference, values and rewards are zero and every row is
+      A rollout with the sampler's `logprobs`; reference, values and rewards are zero and every row is
       known.
     """
     starts, lengths = np.asarray(prompts.lengths), np.asarray(completions.lengths)
@@ -114,18 +114,18 @@ def assemble(prompts: PromptBatch, completions: Any, bucket: int = 16) -> Rollou
 
     prompt_tokens = np.asarray(prompts.tokens)
     tokens = place(prompt_tokens, sampled).astype(np.int32)
-    zeros = np.zeros(tokens.shape, np.float32)
+    zeros = jnp.zeros(tokens.shape, jnp.float32)
     return Rollout(
-        tokens=tokens,
-        segments=inside.astype(np.int32),
-        positions=np.where(inside, columns, 0).astype(np.int32),
-        completion=completion,
-        logprobs=place(np.zeros(prompt_tokens.shape), logprobs.astype(np.float32)),
+        tokens=jnp.asarray(tokens),
+        segments=jnp.asarray(inside, jnp.int32),
+        positions=jnp.asarray(np.where(inside, columns, 0), jnp.int32),
+        completion=jnp.asarray(completion),
+        logprobs=jnp.asarray(place(np.zeros(prompt_tokens.shape), logprobs), jnp.float32),
         ref_logprobs=zeros,
         values=zeros,
         rewards=zeros,
-        problem=np.asarray(prompts.problem, np.int32),
-        known=np.ones(len(starts), bool),
+        problem=jnp.asarray(prompts.problem, jnp.int32),
+        known=jnp.ones(len(starts), bool),
     )
 
 
@@ -155,9 +155,9 @@ def step_table(prompts: PromptBatch, completions: Any, tokenizer: Tokenizer) -> 
         all_steps.append(steps)
         all_ends.append([end + int(start) if end >= 0 else -1 for end in ends])
     neutral = [[step.neutral for step in steps] for steps in all_steps]
-    ends = _pad(all_ends, -1)
-    scored = (ends >= 0) & (_pad(neutral, 1) == 0)
-    return StepTable(texts=tuple(texts), steps=tuple(all_steps), ends=ends, scored=scored)
+    table = _pad(all_ends, -1)
+    scored = (table >= 0) & (_pad(neutral, 1) == 0)
+    return StepTable(texts=tuple(texts), steps=tuple(all_steps), ends=table, scored=scored)
 
 
 def _pad(rows: Sequence[Sequence[int]], fill: int) -> Int[np.ndarray, "B S"]:

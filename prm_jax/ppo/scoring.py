@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import scores, token_logprobs
@@ -22,8 +22,10 @@ from prm_jax.ppo.critic import CriticKind
 from prm_jax.ppo.rewards import score_from_logit
 from prm_jax.ppo.rollout import Rollout
 
+Rows = tuple[Int[Array, "b T"], Int[Array, "b T"], Int[Array, "b T"]]
 
-def _in_pieces(score: Callable[[Any], Any], rollout: Rollout, batch: int) -> Any:
+
+def _in_pieces(score: Callable[[Rows], Any], rollout: Rollout, batch: int) -> Any:
     """`score((tokens, segments, positions))` on pieces of at most `batch` rows, one after the other."""
     rows = (rollout.tokens, rollout.segments, rollout.positions)
     total = rollout.tokens.shape[0]
@@ -62,7 +64,7 @@ def score_policy(
       The rollout, and the largest |log p(sampler) - log p(trainer)| over its sampled tokens.
     """
 
-    def score(rows: Any) -> tuple[Array, Array, Array]:
+    def score(rows: Rows) -> tuple[Array, Array, Array]:
         hidden, logprobs, _ = forward.policy_forward(params, model, *rows, temperature)
         value = critics.values(kind, critic, model, hidden, *rows)
         ref_logprobs, _ = token_logprobs(reference, model, *rows, temperature)
@@ -78,7 +80,7 @@ def score_policy(
 def score_steps(scorer: Any, rollout: Rollout, *, model: ModelConfig, batch: int) -> Float[Array, "B T"]:
     """S = 2 sigmoid(z) - 1 of a PRM or ORM on every token, float32; meaningful where a step or the program ends."""
 
-    def score(rows: Any) -> Float[Array, "b T"]:
+    def score(rows: Rows) -> Float[Array, "b T"]:
         return score_from_logit(scores(scorer, model, *rows))
 
     return _in_pieces(score, rollout, batch)

@@ -6,6 +6,7 @@ optimisers. `loop.py` calls what `make_update` returns. B batch, T tokens, M row
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,10 +24,10 @@ from prm_jax.ppo.kl import adapt_coefficient
 from prm_jax.ppo.rollout import Rollout, round_up
 
 Metrics = dict[str, Float[Array, ""]]
+_WIDTH_MULTIPLE = 16
 
 
-@flax.struct.dataclass
-class PpoState:
+class PpoState(flax.struct.PyTreeNode):
     """All that an update changes.
 
     Attributes:
@@ -161,9 +162,9 @@ def minibatch_rows(
     return rows.reshape(epochs * minibatches, -1)
 
 
-def row_widths(length: int, levels: int, bucket: int) -> tuple[int, ...]:
-    """The widths that minibatches are cut to: multiples of the bucket in about equal steps, the last one `length`."""
-    widths = {min(round_up(-(-length * level // levels), bucket), length) for level in range(1, levels + 1)}
+def row_widths(length: int, levels: int, multiple: int) -> tuple[int, ...]:
+    """The widths that minibatches are cut to: multiples in about equal steps, the last one `length`."""
+    widths = {min(round_up(-(-length * level // levels), multiple), length) for level in range(1, levels + 1)}
     return tuple(sorted(widths))
 
 
@@ -187,7 +188,7 @@ def make_gradient(config: PpoConfig, model: ModelConfig, kind: CriticKind) -> Ca
 
             return run
 
-        widths = row_widths(batch.tokens.shape[1], config.widths, config.bucket)
+        widths = row_widths(batch.tokens.shape[1], config.widths, min(config.bucket, _WIDTH_MULTIPLE))
         longest = jnp.max(jnp.sum(batch.segments > 0, axis=1))
         choice = jnp.searchsorted(jnp.asarray(widths), longest)
         return jax.lax.switch(choice, [at_width(width) for width in widths], params, critic_params, batch)
@@ -195,6 +196,7 @@ def make_gradient(config: PpoConfig, model: ModelConfig, kind: CriticKind) -> Ca
     return gradient
 
 
+@functools.cache
 def make_update(
     config: PpoConfig, model: ModelConfig, kind: CriticKind
 ) -> Callable[[PpoState, Rollout, Key[Array, ""]], tuple[PpoState, Metrics]]:
@@ -202,7 +204,7 @@ def make_update(
 
     The rollout comes scored: policy and reference log-probabilities, values, rewards. Metrics are those of `prepare`,
     the means over all minibatches of those of the losses and of both gradient norms (before clipping), and
-    `kl_coefficient`.
+    `kl_coefficient`. All arms of one configuration share what was compiled.
     """
     tx, critic_tx = make_optimizers(config)
     gradient = make_gradient(config, model, kind)
@@ -223,8 +225,8 @@ def make_update(
             changes, critic_opt_state = critic_tx.update(critic_grad, critic_opt_state, critic_params)
             critic_params = optax.apply_updates(critic_params, changes)
             metrics |= {
-                "policy_grad_norm": optax.global_norm(policy_grad),
-                "critic_grad_norm": optax.global_norm(critic_grad),
+                "policy_grad_norm": optax.tree.norm(policy_grad),
+                "critic_grad_norm": optax.tree.norm(critic_grad),
             }
             return (params, opt_state, critic_params, critic_opt_state), metrics
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from prm_jax.errors import UserError
 from prm_jax.problems.asserts import called_name, split_assert
-from prm_jax.problems.problem import Problem
+from prm_jax.problems.problem import Problem, Test
 from prm_jax.problems.reading import normalise_source, read_text
 from prm_jax.problems.skeleton import count_statements
 
@@ -89,8 +89,9 @@ def _problem(row: dict[str, Any]) -> Problem:
         entry_point = called_name(asserts[0], defined)
         if entry_point is None:
             raise ValueError(f"{asserts[0]!r} calls no function of the program")
-        tests = [split_assert(statement) for statement in shown]
-        tests += [split_assert(statement, visible=False) for statement in kept + challenges]
+        setup = normalise_source(row["test_setup_code"]) if row["test_setup_code"].strip() else ""
+        tests = [_test(statement, setup, visible=True) for statement in shown]
+        tests += [_test(statement, setup, visible=False) for statement in kept + challenges]
         difficulty = count_statements(reference)
     return Problem(
         id=f"mbpp/{task}",
@@ -100,7 +101,13 @@ def _problem(row: dict[str, Any]) -> Problem:
         entry_point=entry_point,
         reference=reference,
         tests=tuple(tests),
-        setup=normalise_source(row["test_setup_code"]) if row["test_setup_code"].strip() else "",
         difficulty=difficulty,
         provenance=_PROVENANCE,
     )
+
+
+def _test(statement: str, setup: str, visible: bool) -> Test:
+    """One assert; behind set-up code, which uses the program's own classes, it has to run beside the program."""
+    if setup:
+        return Test(call=setup + statement, expected=None, visible=visible)
+    return split_assert(statement, visible=visible)

@@ -37,8 +37,9 @@ def _attribute(value: str | float) -> Markup:
 
 def round_ticks(low: float, high: float, wanted: int = 5) -> tuple[float, ...]:
     """About `wanted` ticks at multiples of 1, 2 or 5 times a power of ten; the first and last enclose [low, high]."""
-    if high <= low:
-        high = low + (abs(low) or 1.0)
+    # A span that rounding could have made is none: there the ticks would be noise, and could fall together.
+    if high - low <= max(1e-12, 1e-9 * max(abs(low), abs(high))):
+        high = low + (abs(low) if abs(low) > 1e-9 else 1.0)
     rough = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)

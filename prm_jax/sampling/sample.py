@@ -1,8 +1,15 @@
-"""x."""
+"""Prompts in, completions out: a prefill and one loop with a key-value cache, in one jitted function.
+
+PPO, evaluation and the command line call `sample` for one batch and `sample_many` for any number of prompts.
+Prompts are moved to the right end of their slots, so that all rows write their next token to the same slot.
+B batch, P prompt slots, N completion slots, D width.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -12,57 +19,231 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from prm_jax.batches import PromptBatch
+from prm_jax.errors import UserError
 from prm_jax.models.cache import KVCache, init_cache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
 from prm_jax.models.stacking import unroll
+from prm_jax.parallel.shardings import constrain
 from prm_jax.sampling.rules import SamplingConfig
+
+# When half of the rows have finished, the others go on as a batch of half the size: at most this often, and never
+# to fewer rows than this. Each size is one more loop to compile.
+_HALVINGS = 2
+_FEWEST_ROWS = 32
+
+# `sample_many` cuts the prompts' padding to a multiple of this, so that it compiles for few shapes.
+_PROMPT_BUCKET = 16
 
 
 @flax.struct.dataclass
 class Completions:
-    tokens: Any
-    logprobs: Any
-    lengths: Any
-    finished: Any
+    """What was sampled, row by row of the prompts.
+
+    Attributes:
+      tokens: sampled ids, `eos` included, 0 after it.
+      logprobs: float32 log-probability of each, after temperature and before truncation; 0 after the end.
+      lengths: number of sampled tokens, `eos` counted.
+      finished: whether `eos` was sampled; False: cut by length.
+    """
+
+    tokens: Int[Array, "B N"]
+    logprobs: Float[Array, "B N"]
+    lengths: Int[Array, " B"]
+    finished: Bool[Array, " B"]
+
+    def placed_in(self, whole: Completions, rows: Int[Array, " b"]) -> Completions:
+        """`whole`, with these completions at the given rows."""
+        return jax.tree.map(lambda old, own: old.at[rows].set(own), whole, self)
+
+
+@flax.struct.dataclass
+class _Rows:
+    """The rows that are being decoded together; every leaf has them as its first axis.
+
+    Attributes:
+      index: which row of the batch each is.
+      key: noise key.
+      prompt_length: tokens of the prompt.
+      token: the token chosen last, not yet in the cache.
+      completions: what has been chosen so far.
+      cache: keys and values of all tokens before `token`.
+    """
+
+    index: Int[Array, " B"]
+    key: Key[Array, " B"]
+    prompt_length: Int[Array, " B"]
+    token: Int[Array, " B"]
+    completions: Completions
+    cache: KVCache
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sampler:
+    """The model and the rule, as the two steps of decoding."""
+
+    decoder: Decoder
+    variables: Any
+    config: SamplingConfig
+    eos_id: int
+
+    def prefill(self, tokens: Int[Array, "B P"], lengths: Int[Array, " B"], seeds: UInt32[Array, " B"]) -> _Rows:
+        """Reads the prompts and chooses the first token of each row."""
+        batch, width = tokens.shape
+        padding = width - lengths
+        positions = jnp.arange(width) - padding[:, None]
+        shifted = jnp.take_along_axis(tokens, jnp.maximum(positions, 0), axis=1)
+        # What stands on the padding slots is never read by another slot.
+        shifted = constrain(jnp.where(positions >= 0, shifted, 0), "batch", "length")
+        cache = init_cache(self.decoder.config, batch, width + self.config.max_new_tokens, padding)
+        hidden, cache = self._apply(shifted, jnp.maximum(positions, 0), cache, 0, method="decode")
+        keys = jax.vmap(jax.random.key)(seeds)
+        empty = Completions(
+            tokens=jnp.zeros((batch, self.config.max_new_tokens), jnp.int32),
+            logprobs=jnp.zeros((batch, self.config.max_new_tokens), jnp.float32),
+            lengths=jnp.zeros(batch, jnp.int32),
+            finished=jnp.zeros(batch, bool),
+        )
+        rows = _Rows(jnp.arange(batch), keys, lengths, jnp.zeros(batch, jnp.int32), empty, cache)
+        return self._choose(rows, hidden[:, -1:], 0)
+
+    def advance(self, rows: _Rows, step: Int[Array, ""], width: int) -> _Rows:
+        """Reads the token of `step - 1` and chooses that of `step`; `width` is P."""
+        positions = (rows.prompt_length + step - 1)[:, None]
+        hidden, cache = self._apply(rows.token[:, None], positions, rows.cache, width + step - 1, method="decode")
+        return self._choose(dataclasses.replace(rows, cache=cache), hidden, step)
+
+    def _apply(self, *args: Any, method: str) -> Any:
+        return self.decoder.apply(self.variables, *args, method=method)
+
+    def _choose(self, rows: _Rows, hidden: Float[Array, "B 1 D"], step: int | Int[Array, ""]) -> _Rows:
+        """Chooses the token of `step` in the rows that have not finished."""
+        logits = self._apply(hidden, method="logits")[:, 0]
+        tokens, logprobs = self.config.choose(logits, rows.key, rows.prompt_length + step)
+        so_far = rows.completions
+        tokens, logprobs = (jnp.where(so_far.finished, 0, new) for new in (tokens, logprobs))
+        completions = Completions(
+            tokens=jax.lax.dynamic_update_slice(so_far.tokens, tokens[:, None], (0, step)),
+            logprobs=jax.lax.dynamic_update_slice(so_far.logprobs, logprobs[:, None], (0, step)),
+            lengths=so_far.lengths + ~so_far.finished,
+            finished=so_far.finished | (tokens == self.eos_id),
+        )
+        return dataclasses.replace(rows, token=tokens, completions=completions)
+
+
+def _batch_sizes(batch: int) -> list[int]:
+    """The sizes that a batch shrinks through; only its own where moving rows would move them between devices."""
+    sizes = [batch]
+    if jax.sharding.get_abstract_mesh().size > 1:
+        return sizes
+    while len(sizes) <= _HALVINGS and sizes[-1] // 2 >= _FEWEST_ROWS:
+        sizes.append(sizes[-1] // 2)
+    return sizes
 
 
 @functools.partial(jax.jit, static_argnames=("model", "config", "eos_id"))
-def sample(params, prompts, seeds, *, model, config, eos_id):
-    trunk, model = unroll(params["trunk"], model)
-    decoder, variables = Decoder(model), {"params": trunk}
-    batch, width = prompts.tokens.shape
-    N = config.max_new_tokens
-    pad = width - prompts.lengths
-    idx = jnp.arange(width)[None] - pad[:, None]
-    left = jnp.where(idx >= 0, jnp.take_along_axis(prompts.tokens, jnp.maximum(idx, 0), axis=1), 0)
-    cache = init_cache(model, batch, width + N, pad)
-    hidden, cache = decoder.apply(variables, left, jnp.maximum(idx, 0), cache, 0, method="decode")
-    keys = jax.vmap(jax.random.key)(seeds)
+def _sample(
+    params: Any,
+    tokens: Int[Array, "B P"],
+    lengths: Int[Array, " B"],
+    seeds: UInt32[Array, " B"],
+    *,
+    model: ModelConfig,
+    config: SamplingConfig,
+    eos_id: int,
+) -> Completions:
+    # Stacked parameters are sliced here, once, and not in the loop.
+    trunk, unrolled = unroll(params["trunk"], model)
+    sampler = _Sampler(Decoder(unrolled), {"params": trunk}, config, eos_id)
+    rows, step = sampler.prefill(tokens, lengths, seeds), jnp.int32(1)
+    completions = rows.completions
+    sizes = _batch_sizes(len(tokens))
+    for size, next_size in zip(sizes, [*sizes[1:], 0], strict=True):
+        # The unfinished first: nothing but finished rows is left behind, or the length is reached and no row goes on.
+        kept = jnp.argsort(rows.completions.finished, stable=True)[:size]
+        rows = rows if size == sizes[0] else jax.tree.map(lambda leaf, kept=kept: leaf[kept], rows)
 
-    def choose(hidden, n):
-        logits = decoder.apply(variables, hidden[:, -1:], method="logits")[:, 0]
-        return config.choose(logits, keys, prompts.lengths + n)
+        def unfinished(state: tuple[Int[Array, ""], _Rows], floor: int = next_size) -> Bool[Array, ""]:
+            return (state[0] < config.max_new_tokens) & (jnp.sum(~state[1].completions.finished) > floor)
 
-    tok, lp = choose(hidden, 0)
-    toks = jnp.zeros((batch, N), jnp.int32).at[:, 0].set(tok)
-    lps = jnp.zeros((batch, N), jnp.float32).at[:, 0].set(lp)
-    st = (jnp.int32(1), tok, tok == eos_id, jnp.ones((batch,), jnp.int32), toks, lps, cache)
+        def body(state: tuple[Int[Array, ""], _Rows]) -> tuple[Int[Array, ""], _Rows]:
+            return state[0] + 1, sampler.advance(state[1], state[0], tokens.shape[1])
 
-    def cond(st):
-        return (st[0] < N) & ~jnp.all(st[2])
+        step, rows = jax.lax.while_loop(unfinished, body, (step, rows))
+        completions = rows.completions.placed_in(completions, rows.index)
+    return jax.tree.map(lambda leaf: constrain(leaf, *[None] * leaf.ndim), completions)
 
-    def body(st):
-        n, tok, done, length, toks, lps, cache = st
-        hidden, cache = decoder.apply(
-            variables, tok[:, None], (prompts.lengths + n - 1)[:, None], cache, width + n - 1, method="decode"
-        )
-        tok, lp = choose(hidden, n)
-        tok = jnp.where(done, 0, tok)
-        lp = jnp.where(done, 0.0, lp)
-        toks = jax.lax.dynamic_update_slice(toks, tok[:, None], (0, n))
-        lps = jax.lax.dynamic_update_slice(lps, lp[:, None], (0, n))
-        return n + 1, tok, done | (tok == eos_id), length + (~done), toks, lps, cache
 
-    n, tok, done, length, toks, lps, cache = jax.lax.while_loop(cond, body, st)
-    return Completions(toks, lps, length, done)
+def sample(
+    params: Any,
+    prompts: PromptBatch,
+    seeds: UInt32[Array | np.ndarray, " B"],
+    *,
+    model: ModelConfig,
+    config: SamplingConfig,
+    eos_id: int,
+) -> Completions:
+    """One completion for each prompt.
+
+    A row's completion depends on its own prompt, its seed and the parameters: not on its neighbours, their order or
+    the padding (up to rounding, which can turn a near tie).
+
+    Args:
+      params: a policy's parameters.
+      prompts: prompts padded on the right, none empty.
+      seeds: one for each row; the noise of a token is that of its row's seed and its position.
+      model: shape of the policy.
+      config: the sampling rule.
+      eos_id: the id that ends a completion.
+
+    Returns:
+      Completions, whole on every device of a mesh, so that each host can read them.
+    """
+    tokens, lengths = jnp.asarray(prompts.tokens, jnp.int32), jnp.asarray(prompts.lengths, jnp.int32)
+    seeds = jnp.asarray(seeds, jnp.uint32)
+    return _sample(params, tokens, lengths, seeds, model=model, config=config, eos_id=eos_id)
+
+
+def sample_many(
+    params: Any,
+    prompts: PromptBatch,
+    seeds: UInt32[np.ndarray, " B"],
+    *,
+    model: ModelConfig,
+    config: SamplingConfig,
+    eos_id: int,
+    batch_size: int,
+    progress: Callable[[int], None] | None = None,
+) -> Completions:
+    """`sample` for any number of prompts, in batches of one compiled shape.
+
+    Args:
+      params: a policy's parameters.
+      prompts: numpy arrays; padding that no prompt needs is cut.
+      seeds: one for each prompt.
+      model: shape of the policy.
+      config: the sampling rule.
+      eos_id: the id that ends a completion.
+      batch_size: rows of a batch; the last one is filled up with copies of the last prompt.
+      progress: called with the number of prompts of each batch when it is done.
+
+    Returns:
+      Completions as numpy arrays, in the order of the prompts.
+
+    Raises:
+      UserError: there are no prompts, or `batch_size` is not positive.
+    """
+    count = len(prompts.lengths)
+    if count == 0 or batch_size < 1:
+        raise UserError(f"Cannot sample {count} prompts in batches of {batch_size}; both must be positive.")
+    longest = -(-int(np.max(prompts.lengths)) // _PROMPT_BUCKET) * _PROMPT_BUCKET
+    prompts = prompts._replace(tokens=prompts.tokens[:, :longest])
+    done = []
+    for start in range(0, count, batch_size):
+        rows = np.minimum(np.arange(start, start + batch_size), count - 1)
+        batch = PromptBatch(*(np.asarray(field)[rows] for field in prompts))
+        completions = sample(params, batch, np.asarray(seeds)[rows], model=model, config=config, eos_id=eos_id)
+        done.append(jax.device_get(completions))
+        if progress is not None:
+            progress(min(batch_size, count - start))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *done)

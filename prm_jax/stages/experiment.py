@@ -27,13 +27,15 @@ class ProblemSets:
 
     Attributes:
       demonstrations: their references are what SFT imitates: a fixed, limited set.
-      practice: RL's prompts; with the demonstrations, what the reward models are trained on.
+      practice: RL's prompts; the demonstrations' problems where it is empty.
+      labelled: with the demonstrations, what the reward models are trained on; the practice where it is empty.
       validation: chooses checkpoints and draws learning curves.
       evaluation: the held-out problems of the result table.
     """
 
     demonstrations: tuple[Source, ...] = ()
     practice: tuple[Source, ...] = ()
+    labelled: tuple[Source, ...] = ()
     validation: tuple[Source, ...] = ()
     evaluation: tuple[Source, ...] = ()
 

@@ -1,7 +1,7 @@
 """Stage `label`: problems in, step-labelled programs out: JSONL shards, a card of counts, a TFDS data set.
 
 Two families of programs are labelled: `demonstrations` (with the held-out problems, which only judge the PRM) and,
-where the experiment practises on other problems, `practice`.
+where the reward models learn from further problems, `others`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def families(experiment: Experiment) -> dict[str, list[Problem]]:
     demonstrations = problems_of(sets, "demonstrations")
     held_out = [p for part in ("validation", "evaluation") if getattr(sets, part) for p in problems_of(sets, part)]
     known = {problem.id for problem in demonstrations}
-    practice = [problem for problem in problems_of(sets, "practice") if problem.id not in known]
+    others = [problem for problem in problems_of(sets, "labelled") if problem.id not in known]
     found = {"demonstrations": [*demonstrations, *held_out]}
-    return found | {"practice": practice} if practice else found
+    return found | {"others": others} if others else found
 
 
 def dataset_folder(run: RunDirectory, family: str) -> epath.Path:

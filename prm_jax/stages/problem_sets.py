@@ -14,11 +14,17 @@ from prm_jax.problems.problem import Problem
 from prm_jax.problems.sources import load_all
 from prm_jax.stages.experiment import ProblemSets
 
-SPLITS = {"demonstrations": "train", "practice": "train", "validation": "validation", "evaluation": "test"}
+SPLITS = {
+    "demonstrations": "train",
+    "practice": "train",
+    "labelled": "train",
+    "validation": "validation",
+    "evaluation": "test",
+}
 
 
 def problems_of(sets: ProblemSets, part: str) -> tuple[Problem, ...]:
-    """The problems of one set; `practice` falls back on the demonstrations' problems where it is empty.
+    """The problems of one set; an empty `practice` is the demonstrations', an empty `labelled` the practice.
 
     Args:
       sets: the experiment's problems.
@@ -56,7 +62,8 @@ def _load(sets: ProblemSets) -> dict[str, tuple[Problem, ...]]:
         for part, split in SPLITS.items()
     }
     loaded["practice"] = loaded["practice"] or loaded["demonstrations"]
-    trained = {problem.id for part in ("demonstrations", "practice") for problem in loaded[part]}
+    loaded["labelled"] = loaded["labelled"] or loaded["practice"]
+    trained = {problem.id for part, split in SPLITS.items() if split == "train" for problem in loaded[part]}
     for part in ("validation", "evaluation"):
         shared = [problem.id for problem in loaded[part] if problem.id in trained]
         if shared:

@@ -42,7 +42,7 @@ def serve_tasks(experiment: Experiment, run: RunDirectory, tokenizer: BpeTokeniz
     """
     from prm_jax.tasks.registry import register, register_mixtures
 
-    names = {"demonstrations": experiment.name, "practice": f"{experiment.name}_practice"}
+    names = {"demonstrations": experiment.name, "others": f"{experiment.name}_others"}
     registered = [names[family] for family in families(experiment)]
     for family in families(experiment):
         register(names[family], dataset_folder(run, family), tokenizer, experiment.text.max_length)

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from prm_jax.batches import TokenBatch
+from prm_jax.batches import TokenBatch, pack_rows
 from prm_jax.tasks.registry import SFT_PREDICTED
 from prm_jax.tasks.rows import from_rows
 
@@ -65,55 +65,6 @@ CONVERTERS: Mapping[str, type[StepLabelConverter]] = {
     "prm": StepLabelConverter,
     "orm": StepLabelConverter,
 }
-
-
-def pack_rows(programs: Iterable[tuple[np.ndarray, np.ndarray]], length: int, open_rows: int) -> Iterator[np.ndarray]:
-    """Puts programs into rows: first fit over a bounded number of open rows.
-
-    seqio's own packing only joins neighbours, takes a feature's length from its count of non-zeros and, on two
-    shared cores, needs a millisecond a program.
-
-    Args:
-      programs: `(tokens, labels)`, int32 and equally long, at most `length`.
-      length: T.
-      open_rows: how many rows may be filled at the same time; 0 gives each program its own row.
-
-    Yields:
-      int32 `[4, T]`: tokens, segments, positions, labels, as in `TokenBatch`.
-
-    Raises:
-      ValueError: for a program longer than a row.
-    """
-    rows: list[list[tuple[np.ndarray, np.ndarray]]] = []
-    free: list[int] = []
-    for tokens, labels in programs:
-        size = len(tokens)
-        if size > length:
-            raise ValueError(f"a program of {size} tokens does not fit into a row of {length}")
-        index = next((i for i, room in enumerate(free) if room >= size), None)
-        if index is None:
-            if rows and len(rows) >= open_rows:
-                fullest = free.index(min(free))
-                free.pop(fullest)
-                yield _fill(rows.pop(fullest), length)
-            rows.append([])
-            free.append(length)
-            index = len(rows) - 1
-        rows[index].append((tokens, labels))
-        free[index] = free[index] - size if open_rows else 0
-    for row in rows:
-        yield _fill(row, length)
-
-
-def _fill(programs: list[tuple[np.ndarray, np.ndarray]], length: int) -> np.ndarray:
-    """One row `[4, T]` of the programs that share it."""
-    row = np.zeros((len(TokenBatch._fields), length), np.int32)
-    start = 0
-    for segment, (tokens, labels) in enumerate(programs, start=1):
-        end = start + len(tokens)
-        row[:, start:end] = tokens, np.full_like(tokens, segment), np.arange(len(tokens)), labels
-        start = end
-    return row
 
 
 def _programs(ds: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:

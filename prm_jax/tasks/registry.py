@@ -8,6 +8,7 @@ feature from its count of non-zeros:
 |---|---|---|
 | `<name>_sft` | references that pass | 1 prompt, 2 program |
 | `<name>_prm` | every program | a `Label` on the token that ends each step, else `NEUTRAL` |
+| `<name>_prm_blind` | every program, behind an empty prompt | as `<name>_prm`: what can be told without the prompt |
 | `<name>_orm` | every program | `RIGHT` or `WRONG` (passed or not) on `eos`, else `NEUTRAL` |
 | `<name>_prompts` | problems | none; `problem` is the index into the list of problems |
 
@@ -36,7 +37,7 @@ from prm_jax.text.step_map import program_row, prompt_ids, step_end_tokens, toke
 from prm_jax.text.steps import check_step_ends
 from prm_jax.text.tokenizer import Tokenizer
 
-KINDS = ("sft", "prm", "orm")
+KINDS = ("sft", "prm", "prm_blind", "orm")
 SFT_GIVEN, SFT_PREDICTED = 1, 2
 ALL_PROBLEMS = "all"
 
@@ -85,11 +86,11 @@ class ProgramRows:
         """Targets and labels of one program; nothing where the task has no use for it."""
         if self._kind == "sft" and not (operator == "reference" and passed):
             return [], []
-        ids, prompt_length = program_row(prompt, text, self._tokenizer)
+        ids, prompt_length = program_row("" if self._kind == "prm_blind" else prompt, text, self._tokenizer)
         program = ids[prompt_length:]
         if self._kind == "sft":
             return ids, [SFT_GIVEN] * prompt_length + [SFT_PREDICTED] * len(program)
-        if self._kind == "prm":
+        if self._kind in ("prm", "prm_blind"):
             ends = step_end_tokens(program, self._tokenizer, check_step_ends(text, step_ends))
         else:
             ends, labels = [len(program) - 1], [Label.RIGHT if passed else Label.WRONG]
@@ -97,7 +98,7 @@ class ProgramRows:
 
 
 def register(name: str, data_dir: epath.PathLike, tokenizer: Tokenizer, max_length: int) -> None:
-    """Registers `<name>_sft`, `<name>_prm` and `<name>_orm`, in place of tasks of these names.
+    """Registers `<name>_sft`, `<name>_prm`, `<name>_prm_blind` and `<name>_orm`, in place of tasks of these names.
 
     Args:
       name: of the family, e.g. `"mbpp"`.
@@ -161,7 +162,7 @@ def register_prompts(name: str, problems: Sequence[Problem], tokenizer: Tokenize
 
 
 def register_mixtures(name: str, families: Sequence[str]) -> None:
-    """Registers the mixtures `<name>_sft`, `<name>_prm` and `<name>_orm` of registered families.
+    """Registers the mixtures `<name>_sft`, `<name>_prm`, `<name>_prm_blind` and `<name>_orm` of registered families.
 
     Each family counts by its number of programs. Prompts are not mixed: their indices belong to one list of
     problems.

@@ -44,7 +44,11 @@ class TokenizerVocabulary(seqio.Vocabulary):
         return self.tokenizer.decode(int(i) for i in ids)
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-        ids = tf.numpy_function(lambda text: np.asarray(self._encode(text.decode()), np.int32), [s], tf.int32)
+        def encode(text: bytes | np.ndarray) -> np.ndarray:
+            # TensorFlow hands over bytes within a graph and an array of one string outside.
+            return np.asarray(self._encode(tf.compat.as_text(np.asarray(text, object).item())), np.int32)
+
+        ids = tf.numpy_function(encode, [s], tf.int32)
         ids.set_shape([None])
         return ids
 

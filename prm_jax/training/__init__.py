@@ -1,0 +1,1 @@
+"""Supervised training: losses, the optimiser, one train step, the loop, checkpoints and metrics."""

@@ -7,8 +7,11 @@ and a tree of another shape is refused by the name of its first differing leaf b
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -78,6 +81,18 @@ def _is_full_disk(error: BaseException | None) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def _quiet_orbax() -> Iterator[None]:
+    """Keep orbax from logging a stack trace per thread for an error that it raises too."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class Checkpointer:
     """The checkpoints of one directory, one to a step; a context manager.
 
@@ -115,16 +130,18 @@ class Checkpointer:
             "leaves": {name: _describe(leaf) for name, leaf in leaves.items()},
             "extra": json.dumps(extra or {}),
         }
-        try:
-            manager = self._manager(writes=True)
-            manager.save(step, arrays, force=True, overwrite=True, custom_metadata=metadata)
-        except Exception as error:
-            if not _is_full_disk(error):
-                raise
-            for leftover in self.directory.glob(f"{step}.orbax-checkpoint-tmp*"):
-                leftover.rmtree(missing_ok=True)
-            message = f"no space left for the checkpoint of step {step} in {self.directory}; free some and run again"
-            raise UserError(message) from error
+        with _quiet_orbax():
+            try:
+                manager = self._manager(writes=True)
+                manager.save(step, arrays, force=True, overwrite=True, custom_metadata=metadata)
+            except Exception as error:
+                if not _is_full_disk(error):
+                    raise
+                self._drop_half_written(step)
+                message = (
+                    f"no space left for the checkpoint of step {step} in {self.directory}; free some and run again"
+                )
+                raise UserError(message) from error
 
     def latest(self) -> int | None:
         """The largest step that has a checkpoint, None where there is none."""
@@ -182,6 +199,15 @@ class Checkpointer:
                 self.directory, preservation_policy=policy, cleanup_tmp_directories=writes
             )
         return self._opened
+
+    def _drop_half_written(self, step: int) -> None:
+        """Forget a save that failed: orbax would raise its error again at the next save and at closing."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            with contextlib.suppress(Exception):
+                opened.close()
+        for leftover in self.directory.glob(f"{step}.orbax-checkpoint-tmp*"):
+            leftover.rmtree(missing_ok=True)
 
     def _existing(self, step: int | None) -> int:
         """`step`, or the latest; raises UserError where it has no checkpoint."""

@@ -45,6 +45,10 @@ def test_operators_are_measured_apart_and_what_does_not_compile_is_left_out():
     assert result.own.auc.value == 1.0
 
 
+def test_an_operator_without_a_right_step_to_compare_with_is_left_out():
+    assert auc_by_operator([program("first", (W, N, N), (0.1, 0.5, 0.5))]) == ()
+
+
 def test_neutral_and_unscored_steps_say_nothing():
     assert labelled_steps(program("swap", (R, N, W, R), (0.9, 0.1, 0.2, NAN))) == [(0.9, True), (0.2, False)]
 

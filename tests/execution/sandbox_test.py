@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from prm_jax.errors import UserError
+from prm_jax.execution import sandbox as sandbox_module
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.verdict import Outcome, Program, Verdict
 from prm_jax.problems.problem import Test
@@ -205,3 +208,22 @@ def test_nothing_is_left_behind() -> None:
     assert not os.path.exists(directory)
     assert not any(os.path.exists(f"/proc/{pid}") for pid in [supervisor, *below])
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_supervisor_dies_with_its_parent() -> None:
+    script = (
+        "import os\nfrom prm_jax.execution.sandbox import Sandbox, SandboxConfig\n"
+        "from prm_jax.execution.verdict import Program\nsandbox = Sandbox(SandboxConfig(workers=1))\n"
+        "sandbox.run([Program('x = 1', ())])\nprint(sandbox._process.pid, sandbox._directory, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    root = str(Path(sandbox_module.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    pid, directory = done.stdout.split()
+    for _ in range(100):
+        if not os.path.exists(f"/proc/{pid}") and not os.path.exists(directory):
+            return
+        time.sleep(0.1)
+    pytest.fail("the supervisor outlived its parent")

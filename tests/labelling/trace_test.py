@@ -150,6 +150,17 @@ def test_a_right_helper_takes_no_blame(sandbox):
     assert judge(sandbox, HELPER, HELPER.replace("total += double(x)", "total -= double(x)")).step == 6
 
 
+def test_a_nested_helper_is_judged_as_any_other(sandbox):
+    nested = body("def f(x):", "    return x * 2", "ys = [f(x) for x in xs]", "return sum(ys)")
+    assert judge(sandbox, nested, nested.replace("x * 2", "x * 3")).step == -1
+    assert judge(sandbox, nested, nested.replace("f(x) for x in xs", "-f(x) for x in xs")).step == 3
+
+
+def test_values_that_are_not_plain_data_decide_nothing(sandbox):
+    candidate = body("ys = map(str, xs)", "total = len(xs) - 7", "return total")
+    assert judge(sandbox, REFERENCE, candidate).step == 2
+
+
 def test_an_exception_inside_a_helper_marks_its_line(sandbox):
     assert judge(sandbox, HELPER, HELPER.replace("x * 2", "x[0]")).step == 1
 

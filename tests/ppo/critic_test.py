@@ -17,7 +17,7 @@ ROWS = (TOKENS, jnp.ones_like(TOKENS), jnp.tile(jnp.arange(8), (3, 1)))
 
 
 def test_head_starts_at_zero_and_its_loss_never_reaches_the_policy():
-    params, head = init_policy(MODEL, KEY), critic.init_head(MODEL.width, 8, KEY)
+    params, head = jax.jit(init_policy, static_argnums=0)(MODEL, KEY), critic.init_head(MODEL.width, 8, KEY)
 
     def value_sum(params, head):
         hidden, _, _ = policy_forward(params, MODEL, *ROWS, 1.0)
@@ -31,7 +31,7 @@ def test_head_starts_at_zero_and_its_loss_never_reaches_the_policy():
 
 
 def test_a_value_reads_only_what_came_before_its_token():
-    params, head = init_policy(MODEL, KEY), critic.init_head(MODEL.width, 8, KEY)
+    params, head = jax.jit(init_policy, static_argnums=0)(MODEL, KEY), critic.init_head(MODEL.width, 8, KEY)
     head["w_out"] = jnp.ones_like(head["w_out"])
 
     def values(tokens):
@@ -43,7 +43,7 @@ def test_a_value_reads_only_what_came_before_its_token():
 
 
 def test_prm_critic_is_an_affine_map_of_the_score():
-    prm = init_scorer(MODEL, KEY)
+    prm = jax.jit(init_scorer, static_argnums=0)(MODEL, KEY)
     params = critic.init_from_prm(prm) | {"scale": jnp.float32(2.0), "offset": jnp.float32(0.5)}
     got = critic.values("prm", params, MODEL, jnp.zeros((3, 8, 16)), *ROWS)
     z = np.asarray(scores(prm, MODEL, *ROWS), np.float64)

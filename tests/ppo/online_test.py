@@ -25,7 +25,16 @@ def make_rollout(tokens: np.ndarray) -> Rollout:
     positions = np.where(inside, np.arange(tokens.shape[1]), 0)
     count = len(tokens)
     return Rollout(
-        tokens, inside.astype(int), positions, inside, zeros, zeros, zeros, zeros, np.arange(count), np.ones(count, bool)
+        tokens,
+        inside.astype(int),
+        positions,
+        inside,
+        zeros,
+        zeros,
+        zeros,
+        zeros,
+        np.arange(count),
+        np.ones(count, bool),
     )
 
 
@@ -40,7 +49,7 @@ def test_labels_land_on_the_last_token_of_each_closed_step():
 
 
 def test_the_buffer_forgets_the_oldest_rollout():
-    state = online.init_refresh(CONFIG, init_scorer(MODEL, KEY), batch_size=2, length=6)
+    state = online.init_refresh(CONFIG, jax.jit(init_scorer, static_argnums=0)(MODEL, KEY), batch_size=2, length=6)
     for value in (3, 4, 5):
         tokens = np.full((2, 4), value)
         state = online.remember(state, TokenBatch(tokens, tokens, tokens, tokens))
@@ -55,7 +64,7 @@ def test_a_refresh_learns_what_the_interpreter_says():
     tokens = random.integers(3, 8, (32, 6))
     labels = np.where(tokens == 3, R, np.where(tokens == 4, W, N))
     rows = TokenBatch(tokens, np.ones_like(tokens), np.tile(np.arange(6), (32, 1)), labels)
-    state = online.init_refresh(CONFIG, init_scorer(MODEL, KEY), batch_size=32, length=8)
+    state = online.init_refresh(CONFIG, jax.jit(init_scorer, static_argnums=0)(MODEL, KEY), batch_size=32, length=8)
     state = online.remember(state, TokenBatch(*(x.astype(np.int32) for x in rows)))
     state, metrics = online.make_refresh(CONFIG, MODEL, bucket=2)(state, KEY)
     after = scores(state.params, MODEL, *(jnp.asarray(x) for x in rows[:3]))

@@ -13,7 +13,7 @@ ROW = {
     "text": "Write a function to add.",
     "code": "def helper(x):\r\n\treturn x\r\ndef add(a, b):\r\n\treturn helper(a) + b",
     "task_id": 601,
-    "test_setup_code": "import math\r\n",
+    "test_setup_code": "",
     "test_list": ["assert add(1, 2) == 3", "assert add(2, 2) == 4", "assert add(0, math.inf) > 1"],
     "challenge_test_list": ["assert add(5, 5) == 10"],
 }
@@ -34,12 +34,17 @@ def write(tmp_path, *rows):
     return str(path)
 
 
+def test_set_up_code_runs_behind_the_program_with_each_test(tmp_path):
+    (problem,) = MbppSource(write(tmp_path, ROW | {"test_setup_code": "two = add(1, 1)\r\n"}), ["train"]).load()
+    assert all(test.in_child and test.call.startswith("two = add(1, 1)\nassert add") for test in problem.tests)
+
+
 def test_one_row(tmp_path):
     (problem,) = MbppSource(write(tmp_path, ROW), ["train"]).load()
     assert (problem.id, problem.split, problem.entry_point) == ("mbpp/601", "train", "add")
     assert problem.prompt == "Write a function to add.\nassert add(1, 2) == 3\nassert add(2, 2) == 4"
     assert problem.reference == "def helper(x):\n    return x\ndef add(a, b):\n    return helper(a) + b\n"
-    assert problem.setup == "import math\n"
+    assert problem.setup == ""
     assert problem.difficulty == 2
     assert [(t.call, t.expected, t.visible) for t in problem.tests] == [
         ("add(1, 2)", "3", True),

@@ -146,6 +146,8 @@ def test_no_program_of_a_test_problem_is_in_training(modules, dataset, tmp_path)
 
 
 def test_seqio_serves_the_tasks_whole(modules, dataset):
+    import tensorflow as tf
+
     seqio = modules[0]
     task = seqio.get_mixture_or_task("toy_prm")
     rows = list(task.get_dataset(split="test", shuffle=False).as_numpy_iterator())
@@ -155,6 +157,8 @@ def test_seqio_serves_the_tasks_whole(modules, dataset):
     assert kept == {ids for ids, _ in expected("test", "prm") if len(ids) <= 75}
     assert 0 < len(kept) < 12
     vocabulary = task.output_features["targets"].vocabulary
+    mapped = tf.data.Dataset.from_tensor_slices(["é\n"]).map(vocabulary.encode_tf)
+    assert next(mapped.as_numpy_iterator()).tolist() == vocabulary.encode("é\n")
     assert vocabulary.encode_tf("é\n").numpy().tolist() == vocabulary.encode("é\n")
     assert vocabulary.decode_tf(np.array(vocabulary.encode("é\n"))).numpy().decode() == "é\n"
 

@@ -114,14 +114,18 @@ def test_a_full_disk_is_a_line_and_leaves_nothing_half_written(tmp_path, monkeyp
         manager = checkpoints._manager(writes=True)
 
         def full(step, *_, **__):
-            (tmp_path / f"{step}.orbax-checkpoint-tmp").mkdir()
+            (tmp_path / f"{step}.orbax-checkpoint-tmp").mkdir(exist_ok=True)
             try:
                 raise OSError(errno.ENOSPC, "No space left on device")
             except OSError as error:
                 raise ValueError("tensorstore could not write") from error
 
+        # Orbax raises the error of a failed save once more when it is closed.
         monkeypatch.setattr(manager, "save", full)
+        monkeypatch.setattr(manager, "close", lambda: full(0))
         with pytest.raises(UserError, match="no space left for the checkpoint of step 2"):
             checkpoints.save(2, {"x": jnp.zeros(1)})
         assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("2")) == []
         assert checkpoints.latest() == 1
+        checkpoints.save(3, {"x": jnp.zeros(1)})
+        assert checkpoints.latest() == 3

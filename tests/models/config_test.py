@@ -1,0 +1,17 @@
+import pytest
+
+from prm_jax.errors import UserError
+from prm_jax.models.config import ModelConfig
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"layers": 0}, {"heads": 4, "kv_heads": 3}, {"width": 30}, {"head_width": 5}, {"dtype": "float16"}]
+)
+def test_refuses_impossible_shapes(wrong):
+    with pytest.raises(UserError):
+        ModelConfig(**wrong)
+
+
+def test_head_width_overrides_the_quotient():
+    assert ModelConfig(width=64, heads=4).head_features == 16
+    assert ModelConfig(width=64, heads=4, head_width=8).head_features == 8

@@ -1,0 +1,122 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prm_jax.models.cache import init_cache
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.decoder import Decoder
+from prm_jax.models.policy import init_policy, policy_logits
+from prm_jax.models.stacking import stack, unroll
+
+TINY = ModelConfig(vocab_size=11, width=16, layers=2, heads=4, kv_heads=2, mlp_width=24)
+
+
+def _rows(batch=2, length=6, seed=0):
+    tokens = np.random.default_rng(seed).integers(1, 11, (batch, length))
+    return jnp.asarray(tokens), jnp.ones_like(tokens), jnp.tile(jnp.arange(length), (batch, 1))
+
+
+def test_a_token_reads_nothing_later():
+    params, (tokens, segments, positions) = init_policy(TINY, jax.random.key(0)), _rows()
+    changed = tokens.at[:, 4].set(tokens[:, 4] % 10 + 1)
+    before, after = (policy_logits(params, TINY, t, segments, positions) for t in (tokens, changed))
+    np.testing.assert_array_equal(before[:, :4], after[:, :4])
+    assert np.abs(before[:, 4:] - after[:, 4:]).max() > 1e-3
+
+
+def test_packed_rows_give_the_logits_of_each_sequence_alone():
+    params, (tokens, _, _) = init_policy(TINY, jax.random.key(0)), _rows(1, 7)
+    packed = jnp.pad(tokens, ((0, 0), (0, 2)))
+    segments, positions = jnp.array([[1, 1, 1, 2, 2, 2, 2, 0, 0]]), jnp.array([[0, 1, 2, 0, 1, 2, 3, 0, 0]])
+    together = policy_logits(params, TINY, packed, segments, positions)
+    assert np.isfinite(together).all()
+    for start, stop in ((0, 3), (3, 7)):
+        part = tokens[:, start:stop]
+        alone = policy_logits(params, TINY, part, jnp.ones_like(part), jnp.arange(stop - start)[None])
+        np.testing.assert_allclose(together[:, start:stop], alone, atol=1e-5)
+
+
+def test_scanned_equals_unrolled_and_stack_inverts_unroll():
+    params, rows = init_policy(TINY, jax.random.key(0)), _rows()
+    trunk, unrolled = unroll(params["trunk"], TINY)
+    assert not unrolled.scan_layers
+    np.testing.assert_allclose(
+        policy_logits({"trunk": trunk}, unrolled, *rows), policy_logits(params, TINY, *rows), atol=1e-5
+    )
+    restacked, config = stack(trunk, unrolled)
+    assert config == TINY
+    jax.tree.map(np.testing.assert_array_equal, restacked, params["trunk"])
+
+
+def test_unrolled_initialisation_has_the_structure_of_unroll():
+    unrolled = dataclasses.replace(TINY, scan_layers=False)
+    direct = init_policy(unrolled, jax.random.key(0))["trunk"]
+    sliced, _ = unroll(init_policy(TINY, jax.random.key(0))["trunk"], TINY)
+    assert jax.tree.map(jnp.shape, direct) == jax.tree.map(jnp.shape, sliced)
+
+
+@pytest.mark.parametrize("scan_layers", [True, False])
+def test_remat_gives_the_same_gradients(scan_layers):
+    plain = dataclasses.replace(TINY, scan_layers=scan_layers)
+    params, rows = init_policy(plain, jax.random.key(0)), _rows()
+
+    def gradient(config):
+        return jax.grad(lambda p: jnp.sum(jnp.sin(policy_logits(p, config, *rows))))(params)
+
+    expected, remat = gradient(plain), gradient(dataclasses.replace(plain, remat=True))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), expected, remat)
+
+
+def test_untied_embeddings_have_a_table_of_their_own():
+    untied = dataclasses.replace(TINY, tied_embeddings=False)
+    params, rows = init_policy(untied, jax.random.key(0)), _rows()
+    zeroed = {"trunk": {**params["trunk"], "output": jnp.zeros((11, 16))}}
+    assert np.abs(policy_logits(params, untied, *rows)).max() > 0
+    assert np.abs(policy_logits(zeroed, untied, *rows)).max() == 0
+
+
+@pytest.mark.parametrize("kv_heads", [1, 4])
+def test_cached_decoding_equals_the_whole_row(kv_heads):
+    config = dataclasses.replace(TINY, kv_heads=kv_heads, scan_layers=False)
+    params, (tokens, segments, positions) = init_policy(config, jax.random.key(0)), _rows(2, 7)
+    expected = policy_logits(params, config, tokens, segments, positions)
+    # The second row has two tokens less of prompt: they are left padding.
+    left = jnp.stack([tokens[0, :4], jnp.array([0, 0, *tokens[1, :2]])])
+    shift = jnp.array([0, 2])
+    decoder, variables = Decoder(config), {"params": params["trunk"]}
+
+    def logits(hidden):
+        return decoder.apply(variables, hidden, method="logits")
+
+    cache = init_cache(config, 2, 7, start=shift)
+    padded_positions = jnp.maximum(jnp.arange(4) - shift[:, None], 0)
+    hidden, cache = decoder.apply(variables, left, padded_positions, cache, 0, method="decode")
+    np.testing.assert_allclose(logits(hidden)[0], expected[0, :4], atol=1e-5)
+    np.testing.assert_allclose(logits(hidden)[1, 2:], expected[1, :2], atol=1e-5)
+    for slot in range(4, 7):
+        at = slot - shift
+        token = jnp.take_along_axis(tokens, at[:, None], axis=1)
+        hidden, cache = decoder.apply(variables, token, at[:, None], cache, jnp.int32(slot), method="decode")
+        for row in range(2):
+            np.testing.assert_allclose(logits(hidden)[row, 0], expected[row, at[row]], atol=1e-5)
+
+
+def test_decode_refuses_scanned_layers():
+    params = init_policy(TINY, jax.random.key(0))
+    row = jnp.zeros((1, 1), jnp.int32)
+    cache = init_cache(TINY, 1, 1, start=jnp.zeros(1, jnp.int32))
+    with pytest.raises(ValueError, match="unroll"):
+        Decoder(TINY).apply({"params": params["trunk"]}, row, row, cache, 0, method="decode")
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters_and_logits():
+    config = dataclasses.replace(TINY, dtype="bfloat16")
+    params, rows = init_policy(config, jax.random.key(0)), _rows()
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    assert Decoder(config).apply({"params": params["trunk"]}, *rows).dtype == jnp.bfloat16
+    logits = policy_logits(params, config, *rows)
+    assert logits.dtype == jnp.float32
+    np.testing.assert_allclose(logits, policy_logits(params, TINY, *rows), atol=0.15)

@@ -1,0 +1,59 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.decoder import Decoder
+from prm_jax.models.policy import init_policy, init_scorer, policy_logits, scores, token_logprobs
+
+TINY = ModelConfig(vocab_size=11, width=16, layers=2, heads=4, kv_heads=2, mlp_width=24)
+TOKENS = jnp.array([[3, 5, 7, 2, 9, 4, 0, 0], [1, 2, 3, 4, 5, 6, 7, 8]])
+SEGMENTS = jnp.array([[1, 1, 1, 2, 2, 2, 0, 0], [1] * 8])
+POSITIONS = jnp.array([[0, 1, 2, 0, 1, 2, 0, 0], list(range(8))])
+ROWS = (TOKENS, SEGMENTS, POSITIONS)
+
+
+def test_token_logprobs_are_those_of_the_shifted_log_softmax():
+    params = init_policy(TINY, jax.random.key(0))
+    table = jax.nn.log_softmax(policy_logits(params, TINY, *ROWS) / 0.7, axis=-1)
+    logprobs, entropy = jax.jit(token_logprobs, static_argnames="config")(params, TINY, *ROWS, temperature=0.7)
+    for row in range(2):
+        for t in range(8):
+            if t == 0 or SEGMENTS[row, t] == 0 or SEGMENTS[row, t] != SEGMENTS[row, t - 1]:
+                assert logprobs[row, t] == 0 and entropy[row, t] == 0
+                continue
+            distribution = table[row, t - 1]
+            np.testing.assert_allclose(logprobs[row, t], distribution[TOKENS[row, t]], atol=1e-5)
+            np.testing.assert_allclose(entropy[row, t], -np.sum(np.exp(distribution) * distribution), atol=1e-5)
+
+
+def test_gradients_are_finite_where_a_row_is_all_padding():
+    params = init_policy(TINY, jax.random.key(0))
+    segments = SEGMENTS.at[0].set(0)
+    gradient = jax.grad(lambda p: sum(jnp.sum(x) for x in token_logprobs(p, TINY, TOKENS, segments, POSITIONS)))(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_parameters_are_plain_dicts_of_arrays():
+    params = init_scorer(TINY, jax.random.key(0))
+    assert type(params) is dict and type(params["trunk"]["blocks"]) is dict
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params))
+
+
+def test_scorer_starts_from_the_policy():
+    config = dataclasses.replace(TINY, tied_embeddings=False)
+    policy = init_policy(config, jax.random.key(0))
+    scorer = init_scorer(config, jax.random.key(1), trunk=policy["trunk"])
+    assert jax.tree.structure(scorer) == jax.tree.structure(init_scorer(config, jax.random.key(1)))
+    hidden = Decoder(config).apply({"params": policy["trunk"]}, *ROWS)
+    expected = hidden @ scorer["head"]["kernel"] + scorer["head"]["bias"]
+    z = scores(scorer, config, *ROWS)
+    assert z.dtype == jnp.float32 and np.abs(z).max() > 0
+    np.testing.assert_allclose(z, expected, atol=1e-5)
+
+
+def test_a_zero_head_scores_nothing():
+    scorer = init_scorer(TINY, jax.random.key(0), zero_head=True)
+    assert np.abs(scores(scorer, TINY, *ROWS)).max() == 0

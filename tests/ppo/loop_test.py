@@ -1,0 +1,175 @@
+"""The loop on a toy: it learns, it resumes to the same bits, it refuses what it must.
+
+The "programs" are bytes, and the verifier is a function: nothing here needs a sandbox.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from prm_jax.batches import PromptBatch
+from prm_jax.errors import UserError
+from prm_jax.execution.verdict import Outcome
+from prm_jax.labelling.labelled_program import Label
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import init_policy, init_scorer
+from prm_jax.ppo import rewards
+from prm_jax.ppo.arms import Arm, PrmRefreshConfig
+from prm_jax.ppo.config import CriticConfig, PpoConfig
+from prm_jax.ppo.loop import train
+from prm_jax.ppo.verify import Verified
+from prm_jax.problems.problem import Problem
+from prm_jax.text.steps import split_steps
+from prm_jax.training.checkpoint import Checkpointer
+from prm_jax.training.metrics import read_metrics
+
+WANTED = "7"
+MODEL = ModelConfig(vocab_size=8, width=16, layers=1, heads=2, kv_heads=2, mlp_width=32)
+CONFIG = PpoConfig(
+    updates=4,
+    prompts_per_update=4,
+    samples_per_prompt=4,
+    max_new_tokens=4,
+    critic=CriticConfig(width=8),
+    minibatches=2,
+    widths=1,
+    bucket=8,
+    checkpoint_every=2,
+    kl_coefficient=0.0,
+)
+PROMPTS = PromptBatch(
+    np.tile(np.array([[1, 3, 4]], np.int32), (4, 1)), np.full(4, 3, np.int32), np.arange(4, dtype=np.int32)
+)
+PROBLEMS = [Problem(f"toy/{i}", "toy", "train", "", "f", "", ()) for i in range(4)]
+ONLINE = Arm(
+    "prm_online",
+    rewards.PrmMean(),
+    "prm",
+    exact_labels=True,
+    refresh=PrmRefreshConfig(steps=2, batch_size=8, buffer_rollouts=2),
+)
+
+
+class ToyTokenizer:
+    """Ids 0 to 2 are pad, bos and eos; 3 to 6 are the digits 3 to 6, and 7 is `WANTED`."""
+
+    vocab_size, pad_id, bos_id, eos_id, fingerprint = 8, 0, 1, 2, "toy"
+
+    def encode(self, text):
+        return [int(letter) for letter in text]
+
+    def decode(self, ids):
+        return "".join(str(i) for i in ids if i > 2)
+
+    def token_bytes(self, token_id):
+        return str(token_id).encode() if token_id > 2 else b""
+
+    def save(self, path):
+        raise AssertionError("the loop saves no tokenizer")
+
+
+def starts_right(problems, texts, exact) -> list[Verified]:
+    """A program passes if its first byte is the wanted one; every step of one that fails is wrong."""
+    verdicts = []
+    for text in texts:
+        passed = text.startswith(WANTED)
+        label = Label.RIGHT if passed else Label.WRONG
+        labels = (label,) * len(split_steps(text)) if exact else None
+        verdicts.append(Verified(Outcome.PASSED if passed else Outcome.WRONG_ANSWER, labels))
+    return verdicts
+
+
+@functools.cache
+def models():
+    key = jax.random.key(0)
+    return (jax.jit(init_policy, static_argnums=0)(MODEL, key), jax.jit(init_scorer, static_argnums=0)(MODEL, key))
+
+
+def run(directory, config=CONFIG, arm=None, verify=starts_right, **changes):
+    policy, scorer = models()
+    arguments = {
+        "model": MODEL,
+        "policy_params": policy,
+        "reference_params": policy,
+        "scorer_params": scorer,
+        "prompts": PROMPTS,
+        "problems": PROBLEMS,
+        "tokenizer": ToyTokenizer(),
+        "verify": verify,
+        "directory": directory,
+    }
+    return train(config, arm or Arm(), **(arguments | changes))
+
+
+def bits(tree):
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+def test_a_policy_learns_to_pass(tmp_path):
+    """From one in eight to nine in ten: the learning floor."""
+    config = dataclasses.replace(
+        CONFIG, updates=25, samples_per_prompt=16, learning_rate=1e-2, max_new_tokens=2, checkpoint_every=25
+    )
+    run(tmp_path, config)
+    rows = read_metrics(tmp_path)
+    assert rows[0]["rollout/pass_rate"] < 0.4
+    assert np.mean([row["rollout/pass_rate"] for row in rows[-3:]]) > 0.8
+    assert all(row["rollout/logprob_gap"] < 1e-3 for row in rows)
+
+
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
+    """The arm with most to carry on: PRM, its optimiser and the buffer."""
+    whole = run(tmp_path / "whole", arm=ONLINE)
+    calls = 0
+
+    def dies(problems, texts, exact):
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return starts_right(problems, texts, exact)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", arm=ONLINE, verify=dies)
+    resumed = run(tmp_path / "cut", arm=ONLINE)
+    assert bits(resumed.params) == bits(whole.params)
+    assert bits(resumed.scorer_params) == bits(whole.scorer_params)
+    assert bits(whole.scorer_params) != bits(models()[1])
+    assert read_metrics(tmp_path / "cut") == read_metrics(tmp_path / "whole")
+    rows = read_metrics(tmp_path / "whole")
+    # In a rollout of failures only there is nothing to rank.
+    assert any(0 <= row.get("scorer/auc_before_refresh", -1) <= 1 for row in rows) and "refresh/loss" in rows[-1]
+    # A finished run answers at once, without a single verdict.
+    assert bits(run(tmp_path / "whole", arm=ONLINE, verify=None).params) == bits(whole.params)
+
+
+@pytest.mark.slow
+def test_a_critic_from_the_prm_is_fitted_to_the_first_returns(tmp_path):
+    config = dataclasses.replace(CONFIG, updates=1, evaluate_every=1)
+    arm = Arm("prm_mean_critic", rewards.PrmMean(), "prm", critic="prm")
+    seen = []
+    result = run(tmp_path, config, arm, evaluate=lambda params, step: seen.append(step) or {"pass": 0.5})
+    first = read_metrics(tmp_path)[1]
+    assert first["update/explained_variance"] > -0.5
+    assert seen == [0, 1] and result.history == ({"step": 0, "pass": 0.5}, {"step": 1, "pass": 0.5})
+    assert result.seconds["rollout"] > 0 and result.seconds["update"] > 0
+    with Checkpointer(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.latest() == 1
+
+
+def test_too_many_unknown_verdicts_stop_the_run(tmp_path):
+    def blind(problems, texts, exact):
+        return [Verified(Outcome.UNKNOWN)] * len(texts)
+
+    with pytest.raises(UserError, match="100% of the verdicts of update 1 are unknown"):
+        run(tmp_path, verify=blind)
+
+
+def test_what_cannot_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="control"):
+        run(tmp_path, arm=Arm("sft_more", control="sft_more"))
+    with pytest.raises(UserError, match="reads a prm"):
+        run(tmp_path, arm=ONLINE, scorer_params=None)
