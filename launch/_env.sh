@@ -1,5 +1,6 @@
+# shellcheck shell=bash
 # Sourced by the launch scripts: makes .venv beside the code if it is not there, and installs the package into it.
-# usage: source launch/_env.sh; prepare_environment [extra,...]
+# usage: source launch/_env.sh; prepare_environment EXTRA,...    (an empty word for none)
 
 prepare_environment() {
   local extras="${1:-}" python="${PYTHON:-python3}" venv="${PRM_JAX_VENV:-.venv}"

@@ -4,5 +4,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/_env.sh
-prepare_environment
+prepare_environment ''
 exec prm_jax run --gin_file=gin/quickstart.gin "$@"

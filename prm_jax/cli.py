@@ -8,14 +8,14 @@ dataclasses. Nothing heavy is imported before the arguments are understood, so `
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
+import logging
 import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from prm_jax.errors import Interrupted, UserError
+from prm_jax.errors import Interrupted, UserError, is_full_disk
 
 if TYPE_CHECKING:
     from prm_jax.stages.experiment import Experiment
@@ -63,7 +63,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
     if name == "tasks":
-        command.add_argument("--export", metavar="DIR", help="also write the arrays there, for machines without TensorFlow")
+        command.add_argument(
+            "--export", metavar="DIR", help="also write the arrays there, for machines without TensorFlow"
+        )
     if name in ("ppo", "generate"):
         command.add_argument("--arm", help="only this arm" if name == "ppo" else "policy to use (default: sft)")
     if name == "score":
@@ -78,6 +80,9 @@ def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
     arguments, overrides = _parse(sys.argv[1:] if argv is None else argv)
+    # Of the libraries only errors are news to a user; of our own rooms also what was left out.
+    logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger("prm_jax").setLevel(logging.WARNING)
     try:
         experiment, run_dir = _resolve(arguments, overrides)
         command = importlib.import_module(f"prm_jax.stages.{arguments.command}")
@@ -91,13 +96,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             _keep_configuration(run_dir)
     except UserError as error:
         return _fail(arguments.command, str(error))
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        return _fail(arguments.command, f"the disk is full ({error.filename or 'while writing'}): free some space and repeat the command")
     except (Interrupted, KeyboardInterrupt) as error:
-        print(f"\nprm_jax {arguments.command}: stopped. {error or 'The same command goes on from the last checkpoint.'}", file=sys.stderr)
+        print(
+            f"\nprm_jax {arguments.command}: stopped. {error or 'The same command goes on from the last checkpoint.'}",
+            file=sys.stderr,
+        )
         return 130
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        return _fail(arguments.command, f"the disk is full ({error}): free some space and repeat the command")
     return 0
 
 
@@ -117,8 +125,9 @@ def _resolve(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[E
 
     `generate` and `score` may leave the configuration out: it stands in the run directory.
     """
-    import gin
     from etils import epath
+
+    import gin
 
     files = arguments.gin_file
     if not files:
@@ -131,8 +140,16 @@ def _resolve(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[E
         for folder in epath.Path(file).resolve().parents:
             gin.add_config_file_search_path(str(folder))
     try:
-        gin.parse_config_files_and_bindings(files, list(overrides), print_includes_and_imports=False)
-        _refuse_unused_macros(gin.config_str(max_line_length=120))
+        gin.clear_config()
+        used: set[str] = set()
+        for file in files:
+            gin.parse_config_file(file, print_includes_and_imports=False)
+            used |= _macros_in_use(gin.config_str())
+        if not arguments.gin_file:
+            used |= _macros_defined(gin.config_str())  # The run was made with them.
+        gin.parse_config(list(overrides))
+        gin.finalize()
+        _refuse_unused_macros(gin.config_str(), used)
         experiment = gin.get_configurable("Experiment")()
     except UserError:
         raise
@@ -143,17 +160,28 @@ def _resolve(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[E
 
 def _keep_configuration(run_dir: str) -> None:
     """Leaves the configuration beside what it made, for a reader and for `generate` and `score`."""
-    import gin
     from etils import epath
+
+    import gin
 
     (epath.Path(run_dir) / CONFIGURATION).write_text(gin.config_str(max_line_length=120))
 
 
-def _refuse_unused_macros(config: str) -> None:
-    """gin takes a misspelt macro in silence; an ablation that changed nothing would be believed."""
-    defined = set(re.findall(r"^([A-Za-z_]\w*) = ", config, flags=re.MULTILINE))
-    used = set(re.findall(r"%([A-Za-z_]\w*)", config))
-    if unused := sorted(defined - used):
+def _macros_in_use(config: str) -> set[str]:
+    return set(re.findall(r"%([A-Za-z_]\w*)", config))
+
+
+def _macros_defined(config: str) -> set[str]:
+    return set(re.findall(r"^([A-Za-z_]\w*) = ", config, flags=re.MULTILINE))
+
+
+def _refuse_unused_macros(config: str, used_before: set[str]) -> None:
+    """Gin takes a misspelt macro in silence; an ablation that changed nothing would be believed.
+
+    A macro whose binding a later file or an override has replaced (`used_before`) is no mistake.
+    """
+    used = used_before | _macros_in_use(config)
+    if unused := sorted(_macros_defined(config) - used):
         known = ", ".join(sorted(used)) or "none"
         raise UserError(f"no binding uses the macro {', '.join(unused)}: correct its name (macros in use: {known})")
 

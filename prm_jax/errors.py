@@ -4,6 +4,10 @@ Every room raises `UserError` where a mistake of the user's is found (a missing 
 checkpoint of another shape); `cli.py` prints it as one line and exits with status 2.
 """
 
+from __future__ import annotations
+
+import errno
+
 
 class UserError(Exception):
     """A mistake that the user can mend: what was given, what was expected, what to do, in one line."""
@@ -11,3 +15,12 @@ class UserError(Exception):
 
 class Interrupted(Exception):
     """Long work was asked to stop (Ctrl-C, SIGTERM), has saved itself, and says here how to go on."""
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether this error, or one that caused it, says that the disk is full (libraries often say so in words only)."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

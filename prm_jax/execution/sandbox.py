@@ -110,11 +110,6 @@ class Sandbox:
         process.stdout.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def __del__(self) -> None:
-        """Closes a sandbox that its owner forgot."""
-        with contextlib.suppress(Exception):
-            self.close()
-
     def _run_fresh(self, programs: list[Program]) -> dict[Program, Verdict]:
         for program in programs:
             for test in program.tests:

@@ -6,6 +6,7 @@ dicts of float32 arrays. Training, PPO and evaluation call this. B batch, T toke
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -39,9 +40,15 @@ def boxed_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool = Fal
     return {"trunk": trunk, "head": head}
 
 
+@functools.partial(jax.jit, static_argnames="config")
 def init_policy(config: ModelConfig, key: Key[Array, ""]) -> Params:
     """Parameters of a random policy. `parallel.shardings.sharded_init` makes one that is sharded from the start."""
     return nn.unbox(boxed_policy(config, key))
+
+
+@functools.partial(jax.jit, static_argnames=("config", "zero_head"))
+def _random_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool) -> Params:
+    return nn.unbox(boxed_scorer(config, key, zero_head))
 
 
 def init_scorer(
@@ -56,7 +63,7 @@ def init_scorer(
         embeddings. None for a random trunk.
       zero_head: whether all scores are 0 at first.
     """
-    scorer = nn.unbox(boxed_scorer(config, key, zero_head))
+    scorer = _random_scorer(config, key, zero_head)
     if trunk is not None:
         scorer["trunk"] = {name: jax.tree.map(jnp.copy, trunk[name]) for name in scorer["trunk"]}
     return scorer

@@ -82,10 +82,11 @@ def verify(
     """
     samples = list(zip(problems, texts, strict=True))
     if exact:
-        return [_from_labelled(row) for row in label_samples(samples, sandbox, config, limits)]
+        return [from_labelled(row) for row in label_samples(samples, sandbox, config, limits)]
     verdicts = grade(samples, sandbox, hidden=False, limits=limits)
     return [Verified(Outcome.UNKNOWN if verdict.flaky else verdict.outcome) for verdict in verdicts]
 
 
-def _from_labelled(row: LabelledProgram | None) -> Verified:
+def from_labelled(row: LabelledProgram | None) -> Verified:
+    """What `label_samples` found, as `Verified`; unknown where it found nothing."""
     return Verified(Outcome.UNKNOWN) if row is None else Verified(Outcome(row.outcome), row.labels)

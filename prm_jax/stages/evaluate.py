@@ -137,5 +137,3 @@ def _to_show(own: Sequence[ScoredProgram], seed: int) -> list[ScoredProgram]:
     order = np.random.default_rng(seed).permutation(len(own))
     halves = ([own[i] for i in order if own[i].labelled.passed == passed] for passed in (False, True))
     return [row for half in halves for row in half[: SHOWN_PROGRAMS // 2]]
-
-

@@ -50,11 +50,13 @@ class TextConfig:
 
     Attributes:
       vocabulary_size: size of the byte-level BPE trained on the demonstrations.
+      pieces: what may become one token: `"words"`, or `"phrases"` for a narrow domain.
       max_length: tokens of a row: prompt, program and the two special tokens; longer programs are left out.
       max_prompt: tokens of an RL prompt; problems with longer ones are left out.
     """
 
     vocabulary_size: int = 512
+    pieces: str = "words"
     max_length: int = 256
     max_prompt: int = 128
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
 from etils import epath
 
+from prm_jax.labelling.labelled_program import Label, LabelledProgram
 from prm_jax.stages.experiment import Experiment
-from prm_jax.stages.prm import outcome_labels, train_scorer, validation_programs
+from prm_jax.stages.prm import train_scorer, validation_programs
 from prm_jax.stages.run_directory import RunDirectory
-from prm_jax.stages.workbench import load_policy, load_tokenizer, model_config, save_params
+from prm_jax.stages.workbench import load_policy, load_tokenizer, mesh_of, model_config, save_params
 from prm_jax.training.data import load_rows
 
 
@@ -25,10 +27,18 @@ def _orm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
     rows = load_rows(run.folder("tasks") / "orm")
-    validation = [outcome_labels(row) for row in validation_programs(run, experiment.seed)]
-    result = train_scorer(
-        experiment.orm, model, load_policy(run, "sft", model)["trunk"], rows, validation, tokenizer, folder,
-        seed=experiment.seed, label="orm",
-    )  # fmt: skip
+    validation = [_outcome_only(row) for row in validation_programs(run, experiment.seed)]
+    with mesh_of(experiment) as mesh:
+        trunk = load_policy(run, "sft", model, mesh)["trunk"]
+        result = train_scorer(
+            experiment.orm, model, mesh, trunk, rows, validation, tokenizer, folder,
+            seed=experiment.seed, label="orm",
+        )  # fmt: skip
     save_params(folder, result.best_params)
     return {"steps": result.steps, "rows": len(rows.tokens), "validation_auc": max(r["auc"] for r in result.history)}
+
+
+def _outcome_only(row: LabelledProgram) -> LabelledProgram:
+    """The program with one label, on its end: whether it passed."""
+    outcome = Label.RIGHT if row.passed else Label.WRONG
+    return dataclasses.replace(row, labels=(*(Label.NEUTRAL for _ in row.labels[1:]), outcome))

@@ -5,6 +5,7 @@ The control `sft_more` is no PPO: it goes on with SFT for as many tokens as the 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from typing import Any
@@ -13,7 +14,10 @@ from etils import epath
 
 from prm_jax.errors import UserError
 from prm_jax.execution.grade import reference_limits
+from prm_jax.execution.journal import Journal
 from prm_jax.execution.sandbox import Sandbox
+from prm_jax.models.policy import boxed_policy
+from prm_jax.parallel.shardings import shard_batch
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.loop import train
 from prm_jax.ppo.verify import verify
@@ -26,14 +30,15 @@ from prm_jax.stages.workbench import (
     load_policy,
     load_scorer,
     load_tokenizer,
+    mesh_of,
     model_config,
     save_params,
+    sharded_train_state,
     writer_of,
 )
 from prm_jax.training.data import load_prompts
 from prm_jax.training.loop import fit
 from prm_jax.training.optimizer import make_optimizer
-from prm_jax.training.state import create
 from prm_jax.training.step import make_train_step
 
 
@@ -64,9 +69,11 @@ def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
 def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path) -> dict[str, Any]:
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
-    policy = load_policy(run, "sft", model)
     practice = problems_of(experiment.problems, "practice")
-    with Sandbox(experiment.sandbox) as sandbox:
+    # A resumed run replays the verdicts that it has seen, so that it reaches the same bits.
+    journal = Journal(folder / "verdicts.jsonl")
+    with mesh_of(experiment) as mesh, contextlib.closing(journal), Sandbox(experiment.sandbox, journal) as sandbox:
+        policy = load_policy(run, "sft", model, mesh)
         limits = reference_limits(practice, sandbox)
         result = train(
             dataclasses.replace(experiment.ppo, seed=experiment.seed),
@@ -74,7 +81,7 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
             model=model,
             policy_params=policy,
             reference_params=policy,
-            scorer_params=load_scorer(run, arm.scorer, model) if arm.scorer else None,
+            scorer_params=load_scorer(run, arm.scorer, model, mesh) if arm.scorer else None,
             prompts=load_prompts(run.folder("tasks") / "prompts"),
             problems=practice,
             tokenizer=tokenizer,
@@ -93,19 +100,22 @@ def _sft_more(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath
     model = model_config(experiment, load_tokenizer(run))
     learning, config = experiment.sft, experiment.ppo
     batch_tokens = learning.batch_size * experiment.text.max_length
-    rollout_tokens = config.updates * config.epochs * config.batch_size * config.max_new_tokens
+    rollout_tokens = config.updates * config.batch_size * config.max_new_tokens
     steps = max(1, round(rollout_tokens / batch_tokens))
     # The last rate of a cosine is 0, so the control starts a schedule of its own.
     optimizer = make_optimizer(dataclasses.replace(learning.optimizer, total_steps=steps))
-    with Sandbox(experiment.sandbox) as sandbox:
+    with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
+        policy = load_policy(run, "sft", model, mesh)
+        state, shardings = sharded_train_state(policy, functools.partial(boxed_policy, model), optimizer, mesh)
         result = fit(
             dataclasses.replace(learning.fit, steps=steps, patience=0),
-            create(load_policy(run, "sft", model), optimizer),
-            make_train_step(sft_loss_of(model), optimizer, seed=experiment.seed),
+            state,
+            make_train_step(sft_loss_of(model), optimizer, seed=experiment.seed, state_shardings=shardings),
             demonstration_batches(run, learning.batch_size, experiment.seed + 1),
             directory=folder,
             evaluate=_validation(experiment, run, sandbox),
             monitor="pass_at_1",
+            place=functools.partial(shard_batch, mesh=mesh),
             label=f"ppo {arm.name}",
         )
     save_params(folder, result.best_params)

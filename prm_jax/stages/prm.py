@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jax.sharding import Mesh
 
-from prm_jax.batches import TokenBatch
+from prm_jax.batches import TokenBatch, pack_rows
 from prm_jax.evaluation.prm_eval import auc_by_operator
 from prm_jax.evaluation.score import ScoredProgram, score_programs
 from prm_jax.execution.sandbox import Sandbox
@@ -23,7 +25,8 @@ from prm_jax.labelling.jsonl import read_labelled
 from prm_jax.labelling.label import label_samples
 from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import init_scorer, scores
+from prm_jax.models.policy import boxed_scorer, init_scorer, scores
+from prm_jax.parallel.shardings import shard_batch
 from prm_jax.ppo.inputs import label_table
 from prm_jax.ppo.online import labelled_rows
 from prm_jax.ppo.rollout import assemble, step_table
@@ -34,20 +37,23 @@ from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
     load_policy,
     load_tokenizer,
+    mesh_of,
     model_config,
     save_params,
+    sharded_train_state,
     token_scorer,
     writer_of,
 )
 from prm_jax.text.tokenizer import Tokenizer
-from prm_jax.training.data import batches, load_rows, pack
+from prm_jax.training.data import batches, load_rows
 from prm_jax.training.loop import FitResult, fit
 from prm_jax.training.losses import step_loss
 from prm_jax.training.optimizer import make_optimizer
-from prm_jax.training.state import create
 from prm_jax.training.step import LossFn, make_train_step
 
 SCORE_BATCH = 128
+OPEN_ROWS = 64
+"""Rows that packing fills at the same time."""
 VALIDATION_PROGRAMS = 512
 """Programs of validation problems on which a scorer is judged while it learns."""
 
@@ -81,6 +87,7 @@ def mean_operator_auc(scored: Sequence[ScoredProgram]) -> float:
 def train_scorer(
     learning: LearningConfig,
     model: ModelConfig,
+    mesh: Mesh,
     trunk: Any,
     rows: TokenBatch,
     validation: Sequence[LabelledProgram],
@@ -96,6 +103,7 @@ def train_scorer(
     Args:
       learning: how.
       model: the trunk's shape.
+      mesh: where; set by the caller.
       trunk: the SFT policy's trunk.
       rows: labelled rows, a PRM's or an ORM's.
       validation: programs of validation problems.
@@ -106,7 +114,8 @@ def train_scorer(
       prompt: whether the scorer sees prompts.
     """
     optimizer = make_optimizer(learning.optimizer)
-    state = create(init_scorer(model, jax.random.key(seed), trunk), optimizer)
+    params = init_scorer(model, jax.random.key(seed), trunk)
+    state, shardings = sharded_train_state(params, functools.partial(boxed_scorer, model), optimizer, mesh)
 
     def evaluate(params: Any, step: int) -> dict[str, float]:
         del step
@@ -118,11 +127,12 @@ def train_scorer(
     return fit(
         learning.fit,
         state,
-        make_train_step(step_loss_of(model), optimizer, seed=seed),
+        make_train_step(step_loss_of(model), optimizer, seed=seed, state_shardings=shardings),
         lambda start: batches(rows, learning.batch_size, seed, start),
         directory=folder,
         evaluate=evaluate,
         monitor="auc",
+        place=functools.partial(shard_batch, mesh=mesh),
         label=label,
     )
 
@@ -132,7 +142,8 @@ def step_loss_of(model: ModelConfig) -> LossFn:
 
     def loss(params: Any, batch: TokenBatch, key: jax.Array) -> Any:
         del key
-        return step_loss(scores(params, model, batch.tokens, batch.segments, batch.positions), batch)
+        tokens, segments, positions = map(jnp.asarray, batch[:3])
+        return step_loss(scores(params, model, tokens, segments, positions), batch)
 
     return loss
 
@@ -163,12 +174,13 @@ def _train(
 ) -> dict[str, Any]:
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
-    trunk = load_policy(run, "sft", model)["trunk"]
     validation = validation_programs(run, experiment.seed)
-    result = train_scorer(
-        experiment.prm, model, trunk, rows, validation, tokenizer, folder,
-        seed=experiment.seed, label=label, prompt=prompt,
-    )  # fmt: skip
+    with mesh_of(experiment) as mesh:
+        trunk = load_policy(run, "sft", model, mesh)["trunk"]
+        result = train_scorer(
+            experiment.prm, model, mesh, trunk, rows, validation, tokenizer, folder,
+            seed=experiment.seed, label=label, prompt=prompt,
+        )  # fmt: skip
     save_params(folder, result.best_params)
     return {"steps": result.steps, "rows": len(rows.tokens), "validation_auc": max(r["auc"] for r in result.history)}
 
@@ -190,4 +202,10 @@ def _own_rows(experiment: Experiment, run: RunDirectory, length: int) -> TokenBa
     with Sandbox(experiment.sandbox) as sandbox:
         verified = [from_labelled(row) for row in label_samples(pairs, sandbox, experiment.labels)]
     rollout = assemble(prompts, written).replace(known=np.array([entry.known for entry in verified]))
-    return pack(labelled_rows(rollout, table.ends, label_table(verified, table.ends.shape[1])), length)
+    rows = labelled_rows(rollout, table.ends, label_table(verified, table.ends.shape[1]))
+    sizes = (rows.segments > 0).sum(axis=1)
+    programs = [
+        (tokens[:size], labels[:size]) for tokens, labels, size in zip(rows.tokens, rows.labels, sizes, strict=True)
+    ]
+    packed = pack_rows((program for program in programs if len(program[0]) <= length), length, OPEN_ROWS)
+    return TokenBatch(*np.stack(list(packed), axis=1))

@@ -68,6 +68,7 @@ def _load(sets: ProblemSets) -> dict[str, tuple[Problem, ...]]:
         shared = [problem.id for problem in loaded[part] if problem.id in trained]
         if shared:
             raise UserError(
-                f"{len(shared)} {part} problems are also trained on ({', '.join(shared[:3])}): give the sets different splits"
+                f"{len(shared)} {part} problems are also trained on ({', '.join(shared[:3])}): "
+                "give the sets different splits"
             )
     return loaded

@@ -67,11 +67,17 @@ class RunDirectory:
             return
         print(f"{name}: starting", flush=True)
         start = time.monotonic()
-        summary = work(folder)
+        try:
+            summary = work(folder)
+        except BaseException:
+            self._release(folder)
+            raise
         seconds = time.monotonic() - start
         record = {"fingerprint": fingerprint(plain), "seconds": seconds, "summary": summary}
         write_json(folder / _DONE, record)
-        told = ", ".join(f"{key} {_short(value)}" for key, value in summary.items() if not isinstance(value, dict | list))
+        told = ", ".join(
+            f"{key} {_short(value)}" for key, value in summary.items() if not isinstance(value, dict | list)
+        )
         print(f"{name}: done in {seconds:.0f} s{': ' + told if told else ''}", flush=True)
 
     def fingerprint_of(self, stage: str) -> str:
@@ -109,19 +115,30 @@ class RunDirectory:
                 f"choose another --run_dir, or delete {folder} to make it again"
             )
 
+    def _release(self, folder: epath.Path) -> None:
+        """Takes the mark back where nothing was made yet, so that a corrected configuration may have the folder."""
+        if [entry.name for entry in folder.iterdir()] == [_CONFIGURATION]:
+            folder.rmtree()
+
 
 def write_json(path: epath.Path, value: Any) -> None:
     """Writes JSON so that a reader finds the whole file or none."""
     temporary = path.parent / (path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True))
-    temporary.rename(path)
+    try:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True))
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _differences(held: Any, given: Any, name: str = "") -> list[str]:
     """Dotted names of the entries in which two resolved configurations differ, at most four."""
     if isinstance(held, dict) and isinstance(given, dict):
         keys = sorted(held.keys() | given.keys())
-        found = [d for key in keys for d in _differences(held.get(key), given.get(key), f"{name}.{key}" if name else key)]
+        found = [
+            d for key in keys for d in _differences(held.get(key), given.get(key), f"{name}.{key}" if name else key)
+        ]
         return found[:4]
     return [] if held == json.loads(json.dumps(given)) else [name]
 

@@ -51,7 +51,9 @@ def _lines(scored: ScoredProgram) -> list[str]:
     """One line per physical line; a step's score and label stand on its last one."""
     lines = scored.labelled.text.split("\n")
     told = {}
-    for step, label, value in zip(split_steps(scored.labelled.text), scored.labelled.labels, scored.scores, strict=True):
+    for step, label, value in zip(
+        split_steps(scored.labelled.text), scored.labelled.labels, scored.scores, strict=True
+    ):
         shown = "    " if math.isnan(value) else f"{value:.2f}"
         told[step.last_line if step.kind != "end" else len(lines)] = f"{shown}  {MARKS[label]:5}"
     return [f"{told.get(number, ''):12}| {text}" for number, text in enumerate(lines, start=1)]

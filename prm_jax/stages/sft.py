@@ -7,21 +7,30 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from etils import epath
 
 from prm_jax.batches import TokenBatch
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import init_policy, policy_logits
+from prm_jax.models.policy import boxed_policy, policy_logits
+from prm_jax.parallel.shardings import shard_batch, sharded_init
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
-from prm_jax.stages.workbench import PassRate, load_tokenizer, model_config, save_params, writer_of
+from prm_jax.stages.workbench import (
+    PassRate,
+    load_tokenizer,
+    mesh_of,
+    model_config,
+    save_params,
+    sharded_train_state,
+    writer_of,
+)
 from prm_jax.training.data import batches, load_rows
 from prm_jax.training.loop import fit
 from prm_jax.training.losses import sft_loss
 from prm_jax.training.optimizer import make_optimizer
-from prm_jax.training.state import create
 from prm_jax.training.step import LossFn, make_train_step
 
 
@@ -44,7 +53,8 @@ def sft_loss_of(model: ModelConfig) -> LossFn:
 
     def loss(params: Any, batch: TokenBatch, key: jax.Array) -> Any:
         del key
-        return sft_loss(policy_logits(params, model, batch.tokens, batch.segments, batch.positions), batch)
+        tokens, segments, positions = map(jnp.asarray, batch[:3])
+        return sft_loss(policy_logits(params, model, tokens, segments, positions), batch)
 
     return loss
 
@@ -60,17 +70,20 @@ def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
     optimizer = make_optimizer(learning.optimizer)
-    state = create(init_policy(model, jax.random.key(seed)), optimizer)
-    with Sandbox(experiment.sandbox) as sandbox:
-        validation = problems_of(experiment.problems, "validation")
+    boxed_init = functools.partial(boxed_policy, model)
+    validation = problems_of(experiment.problems, "validation")
+    with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
+        params = sharded_init(boxed_init, jax.random.key(seed), mesh)
+        state, shardings = sharded_train_state(params, boxed_init, optimizer, mesh)
         result = fit(
             learning.fit,
             state,
-            make_train_step(sft_loss_of(model), optimizer, seed=seed),
+            make_train_step(sft_loss_of(model), optimizer, seed=seed, state_shardings=shardings),
             demonstration_batches(run, learning.batch_size, seed),
             directory=folder,
             evaluate=PassRate(writer_of(experiment, tokenizer), validation, 1, sandbox, seed),
             monitor="pass_at_1",
+            place=functools.partial(shard_batch, mesh=mesh),
             label="sft",
         )
     save_params(folder, result.best_params)

@@ -6,16 +6,22 @@ and runs where TensorFlow is not installed.
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from typing import Any
 
 from etils import epath
 
+from prm_jax.errors import UserError
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import dataset_folder, families
 from prm_jax.stages.problem_sets import problems_of
-from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.stages.run_directory import RunDirectory, write_json
 from prm_jax.text.tokenizer import BpeTokenizer
+
+SERVED = "served.json"
+"""Names the families of a run and their data sets, so that `serve` needs no configuration."""
 
 
 def tasks(experiment: Experiment, run_dir: str, export: str | None = None) -> None:
@@ -34,22 +40,32 @@ def tasks(experiment: Experiment, run_dir: str, export: str | None = None) -> No
         print(f"tasks: arrays copied to {export}")
 
 
-def serve_tasks(experiment: Experiment, run: RunDirectory, tokenizer: BpeTokenizer) -> str:
-    """Registers the run's seqio tasks: `<name>_sft`, `<name>_prm`, `<name>_orm`, and `<name>_all_…` over all families.
+def serve(run_dir: str) -> tuple[str, ...]:
+    """Registers the seqio tasks of a run, for `seqio.get_mixture_or_task` here or in a program of one's own.
+
+    The demonstrations' family is called like the experiment: `<name>_sft`, `<name>_prm`, … Where there is a second
+    family, `<name>_others_…`, the mixtures `<name>_all_…` hold both.
+
+    Args:
+      run_dir: a run directory in which the stage `tasks` has been started.
 
     Returns:
-      The name of the widest mixture of the reward models: `<name>` or `<name>_all`.
+      The names of the families, the widest one last.
     """
     from prm_jax.tasks.registry import register, register_mixtures
 
-    names = {"demonstrations": experiment.name, "others": f"{experiment.name}_others"}
-    registered = [names[family] for family in families(experiment)]
-    for family in families(experiment):
-        register(names[family], dataset_folder(run, family), tokenizer, experiment.text.max_length)
-    if len(registered) == 1:
-        return experiment.name
-    register_mixtures(f"{experiment.name}_all", registered)
-    return f"{experiment.name}_all"
+    folder = RunDirectory(run_dir).folder("tasks")
+    if not (folder / SERVED).exists():
+        raise UserError(f"{run_dir} serves no tasks: run `prm_jax tasks` there first")
+    served = json.loads((folder / SERVED).read_text())
+    tokenizer = BpeTokenizer.load(folder / "tokenizer.json")
+    names = tuple(served["families"])
+    for name, dataset in served["families"].items():
+        register(name, epath.Path(run_dir) / dataset, tokenizer, served["max_length"])
+    if len(names) == 1:
+        return names
+    register_mixtures(f"{names[0]}_all", names)
+    return *names, f"{names[0]}_all"
 
 
 def _tasks(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
@@ -57,7 +73,11 @@ def _tasks(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dic
 
     tokenizer = _train_tokenizer(experiment)
     tokenizer.save(folder / "tokenizer.json")
-    widest = serve_tasks(experiment, run, tokenizer)
+    names = {"demonstrations": experiment.name, "others": f"{experiment.name}_others"}
+    datasets = {names[family]: str(dataset_folder(run, family)) for family in families(experiment)}
+    relative = {name: os.path.relpath(path, run.path) for name, path in datasets.items()}
+    write_json(folder / SERVED, {"families": relative, "max_length": experiment.text.max_length})
+    widest = serve(run.path)[-1]
     length = experiment.text.max_length
     sft = export_rows(f"{experiment.name}_sft", "train", length, "sft", folder / "sft")
     prm = export_rows(f"{widest}_prm", "train", length, "prm", folder / "prm")
@@ -72,4 +92,4 @@ def _tasks(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dic
 def _train_tokenizer(experiment: Experiment) -> BpeTokenizer:
     demonstrations = problems_of(experiment.problems, "demonstrations")
     texts = [text for problem in demonstrations for text in (problem.prompt + "\n", problem.reference)]
-    return BpeTokenizer.train(texts, experiment.text.vocabulary_size)
+    return BpeTokenizer.train(texts, experiment.text.vocabulary_size, experiment.text.pieces)

@@ -5,14 +5,18 @@ Joins `models`, `sampling`, `training` and `execution`; called by the stages onl
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
+import optax
 from etils import epath
+from jax.sharding import Mesh
 
 from prm_jax.batches import PromptBatch, TokenBatch
 from prm_jax.errors import UserError
@@ -21,7 +25,9 @@ from prm_jax.execution.grade import grade, reference_limits
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.execution.verdict import Outcome
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import init_policy, init_scorer, scores
+from prm_jax.models.policy import boxed_policy, boxed_scorer, scores
+from prm_jax.parallel.mesh import make_mesh
+from prm_jax.parallel.shardings import param_shardings, state_shardings
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import Completions, sample_many
@@ -30,6 +36,10 @@ from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.text.step_map import prompt_ids
 from prm_jax.text.tokenizer import BpeTokenizer, Tokenizer
 from prm_jax.training.checkpoint import Checkpointer
+from prm_jax.training.state import TrainState, create
+
+BoxedInit = Callable[[jax.Array], Any]
+"""From a key to parameters boxed with their logical axes."""
 
 SAMPLE_BATCH = 256
 """Requests decoded together: one compiled shape for every caller."""
@@ -52,21 +62,54 @@ def save_params(folder: epath.Path, params: Any) -> None:
         checkpoints.save(0, params)
 
 
-def load_policy(run: RunDirectory, stage: str, model: ModelConfig) -> Any:
-    """The finished policy of a stage, `sft` or `ppo/<arm>`."""
+def load_policy(run: RunDirectory, stage: str, model: ModelConfig, mesh: Mesh | None = None) -> Any:
+    """The finished policy of a stage, `sft` or `ppo/<arm>`, sharded over the mesh if there is one."""
     run.record_of(stage)
-    return _load(run.folder(stage), functools.partial(init_policy, model))
+    return _load(run.folder(stage), functools.partial(boxed_policy, model), mesh)
 
 
-def load_scorer(run: RunDirectory, stage: str, model: ModelConfig) -> Any:
-    """The finished scorer of a stage, `prm` or `orm`."""
+def load_scorer(run: RunDirectory, stage: str, model: ModelConfig, mesh: Mesh | None = None) -> Any:
+    """The finished scorer of a stage, `prm` or `orm`, sharded over the mesh if there is one."""
     run.record_of(stage)
-    return _load(run.folder(stage), functools.partial(init_scorer, model))
+    return _load(run.folder(stage), functools.partial(boxed_scorer, model), mesh)
 
 
-def _load(folder: epath.Path, init: Callable[[jax.Array], Any]) -> Any:
+def _load(folder: epath.Path, boxed_init: BoxedInit, mesh: Mesh | None) -> Any:
+    boxed = jax.eval_shape(boxed_init, jax.random.key(0))
+    abstract = nn.unbox(boxed)
+    if mesh is not None:
+        abstract = jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            abstract,
+            param_shardings(boxed, mesh),
+        )
     with Checkpointer(folder / "params", keep=1) as checkpoints:
-        return checkpoints.restore(0, jax.eval_shape(init, jax.random.key(0)))
+        return checkpoints.restore(0, abstract)
+
+
+@contextlib.contextmanager
+def mesh_of(experiment: Experiment) -> Iterator[Mesh]:
+    """The experiment's mesh, set for all that is traced inside."""
+    mesh = make_mesh(experiment.mesh)
+    with jax.set_mesh(mesh):
+        yield mesh
+
+
+def sharded_train_state(
+    params: Any, boxed_init: BoxedInit, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> tuple[TrainState, TrainState]:
+    """A training state on the mesh, with the shardings of its leaves.
+
+    Args:
+      params: the parameters to start from; copied.
+      boxed_init: an initialiser of such parameters that names their logical axes.
+      optimizer: what is to train them.
+      mesh: where.
+    """
+    make = functools.partial(create, tx=optimizer)
+    of_params = param_shardings(jax.eval_shape(boxed_init, jax.random.key(0)), mesh)
+    shardings = state_shardings(jax.eval_shape(make, params), of_params, mesh)
+    return jax.jit(make, out_shardings=shardings)(params), shardings
 
 
 def prompt_batch(problems: Sequence[Problem], tokenizer: Tokenizer, max_prompt: int) -> PromptBatch:

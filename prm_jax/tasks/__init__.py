@@ -15,8 +15,11 @@ def _import_tensorflow_quietly() -> None:
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
+        import absl.logging
         import tensorflow as tf
 
+        # seqio warns of every task that is not cached on disk; ours are small and read once.
+        absl.logging.set_verbosity(absl.logging.ERROR)
         # The accelerator is JAX's; TensorFlow would take all of its memory.
         tf.config.set_visible_devices([], "GPU")
     finally:

@@ -8,7 +8,6 @@ and a tree of another shape is refused by the name of its first differing leaf b
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from etils import epath
 from jaxtyping import Array
 from orbax.checkpoint import v1 as ocp
 
-from prm_jax.errors import UserError
+from prm_jax.errors import UserError, is_full_disk
 
 
 def _is_key(leaf: Any) -> bool:
@@ -70,15 +69,6 @@ def _from_array(array: Array, leaf: Any) -> Array:
     found: list[Any] = []
     jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), leaf)
     return jax.random.wrap_key_data(array, impl=found[0])
-
-
-def _is_full_disk(error: BaseException | None) -> bool:
-    """Whether this error, or one that caused it, says that the disk is full (tensorstore says so in words only)."""
-    while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 @contextlib.contextmanager
@@ -135,7 +125,7 @@ class Checkpointer:
                 manager = self._manager(writes=True)
                 manager.save(step, arrays, force=True, overwrite=True, custom_metadata=metadata)
             except Exception as error:
-                if not _is_full_disk(error):
+                if not is_full_disk(error):
                     raise
                 self._drop_half_written(step)
                 message = (

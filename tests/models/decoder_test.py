@@ -1,17 +1,27 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from prm_jax.models import policy
 from prm_jax.models.cache import init_cache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
-from prm_jax.models.policy import init_policy, policy_logits
+from prm_jax.models.policy import init_policy
 from prm_jax.models.stacking import stack, unroll
 
 TINY = ModelConfig(vocab_size=11, width=16, layers=2, heads=4, kv_heads=2, mlp_width=24)
+policy_logits = jax.jit(policy.policy_logits, static_argnames="config")
+
+
+def random_policy(config):
+    """Random parameters made by numpy: compiling an initialiser for each configuration takes seconds."""
+    generator = np.random.default_rng(0)
+    shapes = jax.eval_shape(functools.partial(init_policy, config), jax.random.key(0))
+    return jax.tree.map(lambda leaf: generator.normal(0, 0.25, leaf.shape).astype(leaf.dtype), shapes)
 
 
 def _rows(batch=2, length=6, seed=0):
@@ -20,7 +30,7 @@ def _rows(batch=2, length=6, seed=0):
 
 
 def test_a_token_reads_nothing_later():
-    params, (tokens, segments, positions) = init_policy(TINY, jax.random.key(0)), _rows()
+    params, (tokens, segments, positions) = random_policy(TINY), _rows()
     changed = tokens.at[:, 4].set(tokens[:, 4] % 10 + 1)
     before, after = (policy_logits(params, TINY, t, segments, positions) for t in (tokens, changed))
     np.testing.assert_array_equal(before[:, :4], after[:, :4])
@@ -28,7 +38,7 @@ def test_a_token_reads_nothing_later():
 
 
 def test_packed_rows_give_the_logits_of_each_sequence_alone():
-    params, (tokens, _, _) = init_policy(TINY, jax.random.key(0)), _rows(1, 7)
+    params, (tokens, _, _) = random_policy(TINY), _rows(1, 7)
     packed = jnp.pad(tokens, ((0, 0), (0, 2)))
     segments, positions = jnp.array([[1, 1, 1, 2, 2, 2, 2, 0, 0]]), jnp.array([[0, 1, 2, 0, 1, 2, 3, 0, 0]])
     together = policy_logits(params, TINY, packed, segments, positions)
@@ -40,7 +50,7 @@ def test_packed_rows_give_the_logits_of_each_sequence_alone():
 
 
 def test_scanned_equals_unrolled_and_stack_inverts_unroll():
-    params, rows = init_policy(TINY, jax.random.key(0)), _rows()
+    params, rows = random_policy(TINY), _rows()
     trunk, unrolled = unroll(params["trunk"], TINY)
     assert not unrolled.scan_layers
     np.testing.assert_allclose(
@@ -53,15 +63,15 @@ def test_scanned_equals_unrolled_and_stack_inverts_unroll():
 
 def test_unrolled_initialisation_has_the_structure_of_unroll():
     unrolled = dataclasses.replace(TINY, scan_layers=False)
-    direct = init_policy(unrolled, jax.random.key(0))["trunk"]
-    sliced, _ = unroll(init_policy(TINY, jax.random.key(0))["trunk"], TINY)
+    direct = random_policy(unrolled)["trunk"]
+    sliced, _ = unroll(random_policy(TINY)["trunk"], TINY)
     assert jax.tree.map(jnp.shape, direct) == jax.tree.map(jnp.shape, sliced)
 
 
 @pytest.mark.parametrize("scan_layers", [True, False])
 def test_remat_gives_the_same_gradients(scan_layers):
     plain = dataclasses.replace(TINY, scan_layers=scan_layers)
-    params, rows = init_policy(plain, jax.random.key(0)), _rows()
+    params, rows = random_policy(plain), _rows()
 
     def gradient(config):
         return jax.grad(lambda p: jnp.sum(jnp.sin(policy_logits(p, config, *rows))))(params)
@@ -72,7 +82,7 @@ def test_remat_gives_the_same_gradients(scan_layers):
 
 def test_untied_embeddings_have_a_table_of_their_own():
     untied = dataclasses.replace(TINY, tied_embeddings=False)
-    params, rows = init_policy(untied, jax.random.key(0)), _rows()
+    params, rows = random_policy(untied), _rows()
     zeroed = {"trunk": {**params["trunk"], "output": jnp.zeros((11, 16))}}
     assert np.abs(policy_logits(params, untied, *rows)).max() > 0
     assert np.abs(policy_logits(zeroed, untied, *rows)).max() == 0
@@ -81,7 +91,7 @@ def test_untied_embeddings_have_a_table_of_their_own():
 @pytest.mark.parametrize("kv_heads", [1, 4])
 def test_cached_decoding_equals_the_whole_row(kv_heads):
     config = dataclasses.replace(TINY, kv_heads=kv_heads, scan_layers=False)
-    params, (tokens, segments, positions) = init_policy(config, jax.random.key(0)), _rows(2, 7)
+    params, (tokens, segments, positions) = random_policy(config), _rows(2, 7)
     expected = policy_logits(params, config, tokens, segments, positions)
     # The second row has two tokens less of prompt: they are left padding.
     left = jnp.stack([tokens[0, :4], jnp.array([0, 0, *tokens[1, :2]])])
@@ -105,7 +115,7 @@ def test_cached_decoding_equals_the_whole_row(kv_heads):
 
 
 def test_decode_refuses_scanned_layers():
-    params = init_policy(TINY, jax.random.key(0))
+    params = random_policy(TINY)
     row = jnp.zeros((1, 1), jnp.int32)
     cache = init_cache(TINY, 1, 1, start=jnp.zeros(1, jnp.int32))
     with pytest.raises(ValueError, match="unroll"):
@@ -114,7 +124,7 @@ def test_decode_refuses_scanned_layers():
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters_and_logits():
     config = dataclasses.replace(TINY, dtype="bfloat16")
-    params, rows = init_policy(config, jax.random.key(0)), _rows()
+    params, rows = random_policy(config), _rows()
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     assert Decoder(config).apply({"params": params["trunk"]}, *rows).dtype == jnp.bfloat16
     logits = policy_logits(params, config, *rows)

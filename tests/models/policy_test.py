@@ -1,14 +1,28 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prm_jax.models import policy
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
-from prm_jax.models.policy import init_policy, init_scorer, policy_logits, scores, token_logprobs
+from prm_jax.models.policy import init_policy, init_scorer
 
 TINY = ModelConfig(vocab_size=11, width=16, layers=2, heads=4, kv_heads=2, mlp_width=24)
+policy_logits = jax.jit(policy.policy_logits, static_argnames="config")
+token_logprobs = jax.jit(policy.token_logprobs, static_argnames="config")
+scores = jax.jit(policy.scores, static_argnames="config")
+
+
+def random_policy(config):
+    """Random parameters made by numpy: compiling an initialiser for each configuration takes seconds."""
+    generator = np.random.default_rng(0)
+    shapes = jax.eval_shape(functools.partial(init_policy, config), jax.random.key(0))
+    return jax.tree.map(lambda leaf: generator.normal(0, 0.25, leaf.shape).astype(leaf.dtype), shapes)
+
+
 TOKENS = jnp.array([[3, 5, 7, 2, 9, 4, 0, 0], [1, 2, 3, 4, 5, 6, 7, 8]])
 SEGMENTS = jnp.array([[1, 1, 1, 2, 2, 2, 0, 0], [1] * 8])
 POSITIONS = jnp.array([[0, 1, 2, 0, 1, 2, 0, 0], list(range(8))])
@@ -16,9 +30,9 @@ ROWS = (TOKENS, SEGMENTS, POSITIONS)
 
 
 def test_token_logprobs_are_those_of_the_shifted_log_softmax():
-    params = init_policy(TINY, jax.random.key(0))
+    params = random_policy(TINY)
     table = jax.nn.log_softmax(policy_logits(params, TINY, *ROWS) / 0.7, axis=-1)
-    logprobs, entropy = jax.jit(token_logprobs, static_argnames="config")(params, TINY, *ROWS, temperature=0.7)
+    logprobs, entropy = token_logprobs(params, TINY, *ROWS, temperature=0.7)
     for row in range(2):
         for t in range(8):
             if t == 0 or SEGMENTS[row, t] == 0 or SEGMENTS[row, t] != SEGMENTS[row, t - 1]:
@@ -30,7 +44,7 @@ def test_token_logprobs_are_those_of_the_shifted_log_softmax():
 
 
 def test_gradients_are_finite_where_a_row_is_all_padding():
-    params = init_policy(TINY, jax.random.key(0))
+    params = random_policy(TINY)
     segments = SEGMENTS.at[0].set(0)
     gradient = jax.grad(lambda p: sum(jnp.sum(x) for x in token_logprobs(p, TINY, TOKENS, segments, POSITIONS)))(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
@@ -44,9 +58,11 @@ def test_parameters_are_plain_dicts_of_arrays():
 
 def test_scorer_starts_from_the_policy():
     config = dataclasses.replace(TINY, tied_embeddings=False)
-    policy = init_policy(config, jax.random.key(0))
+    policy = random_policy(config)
     scorer = init_scorer(config, jax.random.key(1), trunk=policy["trunk"])
-    assert jax.tree.structure(scorer) == jax.tree.structure(init_scorer(config, jax.random.key(1)))
+    assert jax.tree.structure(scorer) == jax.tree.structure(
+        jax.eval_shape(functools.partial(init_scorer, config), jax.random.key(1))
+    )
     hidden = Decoder(config).apply({"params": policy["trunk"]}, *ROWS)
     expected = hidden @ scorer["head"]["kernel"] + scorer["head"]["bias"]
     z = scores(scorer, config, *ROWS)

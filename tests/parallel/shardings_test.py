@@ -10,8 +10,9 @@ from jax.sharding import PartitionSpec
 
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
+from prm_jax.models import policy
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import boxed_policy, init_policy, policy_logits, token_logprobs
+from prm_jax.models.policy import boxed_policy, init_policy
 from prm_jax.parallel.mesh import MeshConfig, make_mesh
 from prm_jax.parallel.shardings import (
     batch_sharding,
@@ -26,6 +27,17 @@ from prm_jax.sampling.rules import SamplingConfig, gumbel_noise
 from prm_jax.sampling.sample import sample
 
 MODEL = ModelConfig(vocab_size=12, width=16, layers=2, heads=4, kv_heads=2, mlp_width=24)
+policy_logits = jax.jit(policy.policy_logits, static_argnames="config")
+token_logprobs = jax.jit(policy.token_logprobs, static_argnames="config")
+
+
+def random_policy(config):
+    """Random parameters made by numpy: compiling an initialiser for each configuration takes seconds."""
+    generator = np.random.default_rng(0)
+    shapes = jax.eval_shape(functools.partial(init_policy, config), jax.random.key(0))
+    return jax.tree.map(lambda leaf: generator.normal(0, 0.25, leaf.shape).astype(leaf.dtype), shapes)
+
+
 INIT = functools.partial(boxed_policy, MODEL)
 
 
@@ -64,8 +76,8 @@ def test_constrain_splits_an_activation_under_jit(mesh):
 
 def test_the_models_logits_are_split_over_batch_and_vocabulary(mesh):
     with jax.set_mesh(mesh):
-        params = sharded_init(INIT, jax.random.key(0), mesh)
-        logits = jax.jit(policy_logits, static_argnames="config")(params, MODEL, *shard_batch(_rows(), mesh))
+        params = _sharded_policy(mesh)
+        logits = policy_logits(params, MODEL, *shard_batch(_rows(), mesh))
     assert logits.sharding.shard_shape(logits.shape) == (2, 6, 6)
 
 
@@ -95,9 +107,13 @@ def test_shard_batch_splits_rows_and_refuses_a_remainder(mesh):
         shard_batch(np.zeros((6, 3), np.int32), mesh)
 
 
+def _sharded_policy(mesh):
+    return jax.device_put(random_policy(MODEL), param_shardings(jax.eval_shape(INIT, jax.random.key(0)), mesh))
+
+
 def _on(mesh, function):
     with jax.set_mesh(mesh):
-        return jax.device_get(function(sharded_init(INIT, jax.random.key(0), mesh)))
+        return jax.device_get(function(_sharded_policy(mesh)))
 
 
 def _one_device():
@@ -128,7 +144,7 @@ def test_samples_on_eight_devices_equal_those_on_one(mesh):
     # Only a near tie of the two largest perturbed logits may fall otherwise; what follows it then differs too.
     for row in np.flatnonzero(differing.any(axis=1)):
         whole = np.concatenate([tokens[row], one.tokens[row, : first[row]]])[None]
-        params = init_policy(MODEL, jax.random.key(0))
+        params = random_policy(MODEL)
         logits = policy_logits(params, MODEL, whole, np.ones_like(whole), np.arange(whole.shape[1])[None])[0, -1]
         noise = gumbel_noise(jax.random.key(seeds[row])[None], jnp.array([whole.shape[1]]), MODEL.vocab_size)[0]
         second, largest = np.sort(logits + noise)[-2:]

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -6,19 +7,31 @@ import pytest
 
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
+from prm_jax.models import policy
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import init_policy, policy_logits, token_logprobs
+from prm_jax.models.policy import init_policy
 from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import sample, sample_many
 
 MODEL = ModelConfig(vocab_size=11, width=16, layers=2, heads=4, kv_heads=2, mlp_width=24)
+policy_logits = jax.jit(policy.policy_logits, static_argnames="config")
+token_logprobs = jax.jit(policy.token_logprobs, static_argnames="config")
+
+
+def random_policy(config):
+    """Random parameters made by numpy: compiling an initialiser for each configuration takes seconds."""
+    generator = np.random.default_rng(0)
+    shapes = jax.eval_shape(functools.partial(init_policy, config), jax.random.key(0))
+    return jax.tree.map(lambda leaf: generator.normal(0, 0.25, leaf.shape).astype(leaf.dtype), shapes)
+
+
 EOS = 2
 RULE = SamplingConfig(temperature=0.8, max_new_tokens=12)
 
 
 @pytest.fixture(scope="module")
 def params():
-    return init_policy(MODEL, jax.random.key(0))
+    return random_policy(MODEL)
 
 
 def _prompts(rows, width=7, seed=0):
