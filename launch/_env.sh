@@ -14,5 +14,6 @@ prepare_environment() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
     touch "$stamp"
   fi
-  export PATH="$PWD/$venv/bin:$PATH"
+  PATH="$(cd "$venv/bin" && pwd):$PATH"
+  export PATH
 }

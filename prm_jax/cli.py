@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CONFIGURATION = "config.gin"
 
 STAGES = {
-    "run": "every stage below in order, then the report",
+    "run": "all that the experiment needs of the stages below, in order",
     "label": "problems to step-labelled programs",
     "tasks": "labelled programs to seqio tasks, exported as plain arrays",
     "sft": "train the policy on the demonstrations",
@@ -56,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
             "--gin_file", action="append", required=name in STAGES, default=None, metavar="FILE",
             help="configuration; may be given several times, later files win",
         )  # fmt: skip
-        command.add_argument("--run_dir", help="where the run lives (default: runs/NAME of the first gin file)")
+        command.add_argument("--run_dir", help="where the run lives (default: runs/ and the experiment's name)")
         _add_own_arguments(command, name)
     return parser
 
@@ -147,7 +147,8 @@ def _resolve(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[E
             used |= _macros_in_use(gin.config_str())
         if not arguments.gin_file:
             used |= _macros_defined(gin.config_str())  # The run was made with them.
-        gin.parse_config(list(overrides))
+        for override in overrides:
+            _override(override)
         gin.finalize()
         _refuse_unused_macros(gin.config_str(), used)
         experiment = gin.get_configurable("Experiment")()
@@ -156,6 +157,16 @@ def _resolve(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[E
     except Exception as error:  # gin raises what the faulty binding raises: any kind, always the user's to mend.
         raise UserError(f"the configuration {', '.join(files)} does not resolve: {error}") from error
     return experiment, arguments.run_dir or f"runs/{experiment.name}"
+
+
+def _override(binding: str) -> None:
+    """Parses one `NAME=VALUE`; gin's own error would not say which of them it means."""
+    import gin
+
+    try:
+        gin.parse_config(binding)
+    except Exception as error:
+        raise UserError(f"--gin.{binding}: {error}; a string needs quotes of its own: --gin.NAME='\"text\"'") from error
 
 
 def _keep_configuration(run_dir: str) -> None:

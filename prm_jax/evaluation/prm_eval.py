@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from prm_jax.evaluation.bootstrap import RESAMPLES, Interval, auc_interval
-from prm_jax.evaluation.ranking import Calibration, Localisation, calibration, first_wrong_accuracy, roc_auc
+from prm_jax.evaluation.ranking import Calibration, Localisation, calibration, first_wrong_accuracy
 from prm_jax.evaluation.score import ScoredProgram
 from prm_jax.execution.verdict import Outcome
 from prm_jax.labelling.labelled_program import Label
+from prm_jax.training.auc import roc_auc
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,7 +59,7 @@ class GradedSample:
       difficulty: the problem's.
       text: the program.
       outcome: over all tests; `UNKNOWN` where the sandbox could not judge.
-      passed_visible: whether it passed every visible test.
+      passed_visible: whether there are visible tests and it passed them all.
       tokens: length of the program in tokens of the policy's tokenizer.
       steps: its steps that are not neutral, the end of the program not counted.
       neutral_steps: its comments, blank lines and docstrings.
@@ -156,7 +156,7 @@ def _graded(problem: Problem, text: str, verdict: Verdict, tokens: int) -> Grade
     neutral = sum(step.neutral for step in steps)
     visible = len(problem.visible_tests)
     # A program that never got as far as its tests has an empty `passed`.
-    passed_visible = len(verdict.passed) >= visible and all(verdict.passed[:visible])
+    passed_visible = 0 < visible <= len(verdict.passed) and all(verdict.passed[:visible])
     return GradedSample(
         problem_id=problem.id,
         difficulty=problem.difficulty,

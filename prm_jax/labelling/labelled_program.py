@@ -31,7 +31,7 @@ class LabelledProgram:
       labels: one `Label` per step.
       passed: whether it passed every test that labelling may use.
       operator: name of the mutation or refactoring; `"reference"` or `"sample"` where there was none.
-      method: `"mutation"`, `"trace"`, `"prefix"` or `"diagnostics"`.
+      method: `"mutation"`, `"trace"` or `"diagnostics"`.
       outcome: the `Outcome` value of the verdict.
       edited_step: index of the step that the operator edited; -1 where there was none.
       failing_test: index of the first failing test; -1 where all passed.

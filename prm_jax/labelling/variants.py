@@ -1,7 +1,7 @@
 """Variants of a reference: mutants and refactorings sampled step by step, and what each may teach.
 
-In: a `Problem`'s reference and the operators; out: `Variant`s, not yet run. `label.py` runs them and calls
-`variant_labels` with the verdict. Sampling is seeded per problem, so that neither the order of the problems nor
+In: a `Problem`'s reference and the operators; out: `Variant`s, not yet run. `label.py` runs them and
+asks for their labels with the verdict. Sampling is seeded per problem, so that neither the order of the problems nor
 the number of workers matters.
 """
 

@@ -215,7 +215,7 @@ class Learner:
             raise UserError(
                 f"{share:.0%} of the verdicts of update {index + 1} are unknown, more than "
                 f"PpoConfig.max_unknown_share = {self.config.max_unknown_share:.0%}; see what troubles the sandbox "
-                "(`prm_jax doctor`) and run again"
+                "and run again"
             )
 
     def _check_finite(self, metrics: dict[str, float], index: int) -> None:

@@ -24,6 +24,7 @@ from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import scores
 from prm_jax.ppo.arms import PrmRefreshConfig
 from prm_jax.ppo.rollout import Rollout, round_up
+from prm_jax.training.auc import roc_auc
 from prm_jax.training.losses import step_loss
 
 Metrics = dict[str, Float[Array, ""]]
@@ -134,17 +135,6 @@ def make_refresh(
         return state.replace(params=params, opt_state=opt_state), metrics
 
     return refresh
-
-
-def roc_auc(scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N"]) -> float:
-    """The chance that a positive scores above a negative, ties counting half; NaN where there is only one class."""
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if n_positive == 0 or n_negative == 0:
-        return float("nan")
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    # Mean rank of each group of ties, 1-based.
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 
 def step_auc(token_scores: Float[np.ndarray, "B T"], rows: TokenBatch) -> float:

@@ -52,7 +52,7 @@ DETECTORS = (
     CurveKind("steps", "Steps per program", "steps"),
     CurveKind("tokens", "Tokens per program", "tokens"),
     CurveKind("tokens_per_step", "Tokens per step", "tokens"),
-    CurveKind("comment_share", "Comments and blank lines", "share of steps", percent=True),
+    CurveKind("comment_share", "Comments", "share of steps", percent=True),
     CurveKind("prm_score", "PRM score", "mean score of a step"),
     CurveKind("one_outcome_share", "Groups with one outcome", "share of groups", percent=True),
 )

@@ -1,7 +1,7 @@
 """The problems of an experiment, by the end they serve.
 
-The stages call `problems_of`; the set, not the source, decides a problem's split, and no problem serves both
-training and evaluation.
+The stages call `problems_of`; the set, not the source, decides a problem's split, and no problem serves two
+of training, validation and evaluation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def problems_of(sets: ProblemSets, part: str) -> tuple[Problem, ...]:
       The problems, each with the split that the set stands for.
 
     Raises:
-      UserError: if the set is empty, or a problem serves training and evaluation at once.
+      UserError: if the set is empty, or a problem serves two of training, validation and evaluation.
     """
     problems = _load(sets)[part]
     if not problems:
@@ -64,11 +64,15 @@ def _load(sets: ProblemSets) -> dict[str, tuple[Problem, ...]]:
     loaded["practice"] = loaded["practice"] or loaded["demonstrations"]
     loaded["labelled"] = loaded["labelled"] or loaded["practice"]
     trained = {problem.id for part, split in SPLITS.items() if split == "train" for problem in loaded[part]}
-    for part in ("validation", "evaluation"):
-        shared = [problem.id for problem in loaded[part] if problem.id in trained]
-        if shared:
+    validated = {problem.id for problem in loaded["validation"]}
+    for part, use, taken in (
+        ("validation", "trained on", trained),
+        ("evaluation", "trained on", trained),
+        ("evaluation", "used for validation", validated),
+    ):
+        if shared := [problem.id for problem in loaded[part] if problem.id in taken]:
             raise UserError(
-                f"{len(shared)} {part} problems are also trained on ({', '.join(shared[:3])}): "
+                f"{len(shared)} {part} problems are also {use} ({', '.join(shared[:3])}): "
                 "give the sets different splits"
             )
     return loaded

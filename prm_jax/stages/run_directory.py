@@ -76,7 +76,7 @@ class RunDirectory:
         record = {"fingerprint": fingerprint(plain), "seconds": seconds, "summary": summary}
         write_json(folder / _DONE, record)
         told = ", ".join(
-            f"{key} {_short(value)}" for key, value in summary.items() if not isinstance(value, dict | list)
+            f"{key} {_short(value)}" for key, value in summary.items() if not isinstance(value, dict | list | tuple)
         )
         print(f"{name}: done in {seconds:.0f} s{': ' + told if told else ''}", flush=True)
 

@@ -1,6 +1,6 @@
 """Stage `tasks`: labelled programs in, seqio tasks and the learner's arrays out.
 
-The only stage that imports TensorFlow. What later stages read are plain `.npy` files, so that a learner starts fast
+This stage and `label` alone import TensorFlow. What later stages read are plain `.npy` files, so that a learner starts fast
 and runs where TensorFlow is not installed.
 """
 

@@ -182,7 +182,8 @@ def writer_of(experiment: Experiment, tokenizer: Tokenizer, temperature: float |
     """The experiment's writer, at its own temperature or at another one."""
     sampling = experiment.sampling
     if temperature is not None:
-        sampling = dataclasses.replace(sampling, temperature=temperature, greedy=temperature == 0)
+        greedy = temperature == 0
+        sampling = dataclasses.replace(sampling, temperature=1.0 if greedy else temperature, greedy=greedy)
     return Writer(model_config(experiment, tokenizer), tokenizer, sampling, experiment.text.max_prompt)
 
 

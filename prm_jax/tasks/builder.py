@@ -1,6 +1,6 @@
 """The TFDS builder: labelled JSONL shards in, a TFDS dataset with the problems' own splits out.
 
-The stage `tasks` calls `build_dataset`; `registry.py` reads the directory that it returns. A program goes to the
+The stage `label` calls `build_dataset`; `registry.py` reads the directory that it returns. A program goes to the
 split of its problem and nowhere else, so no label of a test problem reaches training.
 """
 

@@ -111,7 +111,7 @@ def register(name: str, data_dir: epath.PathLike, tokenizer: Tokenizer, max_leng
     """
     directory = epath.Path(data_dir)
     if not (directory / "dataset_info.json").exists():
-        raise UserError(f"no TFDS dataset in {data_dir}; the stage `tasks` makes one")
+        raise UserError(f"no TFDS dataset in {data_dir}; the stage `label` makes one")
     # Given a version, TFDS reads the files and does not ask the builder, which would want the shards.
     dataset = f"{directory.parent.name}:{directory.name}"
     splits = list(tfds.builder_from_directory(str(directory)).info.splits)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prm_jax.evaluation.bootstrap import Interval, auc_interval, mean_interval, paired_difference_interval
-from prm_jax.evaluation.ranking import roc_auc
+from prm_jax.training.auc import roc_auc
 
 
 def test_a_95_percent_interval_covers_the_mean_about_95_times_in_100():

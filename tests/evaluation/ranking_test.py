@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prm_jax.evaluation.ranking import calibration, first_wrong_accuracy, predicted_first_wrong, roc_auc
+from prm_jax.evaluation.ranking import calibration, first_wrong_accuracy, predicted_first_wrong
+from prm_jax.training.auc import roc_auc
 
 NAN = math.nan
 

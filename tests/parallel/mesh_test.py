@@ -3,7 +3,6 @@ import pytest
 from jax.sharding import AxisType
 
 from prm_jax.errors import UserError
-from prm_jax.parallel.distributed import initialize_distributed, is_multihost
 from prm_jax.parallel.mesh import MeshConfig, make_mesh
 
 
@@ -27,22 +26,3 @@ def test_refuses_sizes_that_do_not_make_up_the_devices(sizes):
 def test_refuses_impossible_sizes(sizes):
     with pytest.raises(UserError):
         MeshConfig(**sizes)
-
-
-def test_one_process_joins_nothing():
-    initialize_distributed()
-    assert jax.process_count() == 1 and not jax.distributed.is_initialized()
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, False),
-        ({"SLURM_NTASKS": "1", "TPU_WORKER_HOSTNAMES": "localhost"}, False),
-        ({"SLURM_NTASKS": "4"}, True),
-        ({"TPU_WORKER_HOSTNAMES": "10.0.0.1,10.0.0.2"}, True),
-        ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1:1234"}, True),
-    ],
-)
-def test_knows_several_hosts_from_the_environment(environment, expected):
-    assert is_multihost(environment) is expected

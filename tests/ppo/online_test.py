@@ -70,11 +70,3 @@ def test_a_refresh_learns_what_the_interpreter_says():
     after = scores(state.params, MODEL, *(jnp.asarray(x) for x in rows[:3]))
     assert online.step_auc(np.asarray(after), rows) > 0.95
     assert 0 < float(metrics["loss"]) < 0.69
-
-
-def test_auc_by_hand():
-    positive = np.array([True, False, True, False])
-    assert online.roc_auc(np.array([0.9, 0.1, 0.8, 0.2]), positive) == 1.0
-    assert online.roc_auc(np.array([0.1, 0.9, 0.2, 0.8]), positive) == 0.0
-    assert online.roc_auc(np.array([0.5, 0.5, 0.9, 0.1]), positive) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
-    assert np.isnan(online.roc_auc(np.array([0.5]), np.array([True])))

@@ -1,0 +1,99 @@
+"""Every file under gin/ resolves to an experiment, by itself or as the overlay that its header says it is."""
+
+import pathlib
+
+import pytest
+
+import gin
+from prm_jax import cli
+from prm_jax.ppo.arms import Arm
+from prm_jax.stages.experiment import Experiment
+
+ROOT = pathlib.Path(__file__).parents[1]
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "gin").rglob("*.gin"))
+ABLATIONS = [name for name in FILES if name.startswith("gin/ablations/")]
+OVERLAYS = {*ABLATIONS, "gin/local_tiny.gin", "gin/data/humaneval.gin", "gin/data/jsonl.gin"}
+RUNS = sorted(set(FILES) - OVERLAYS)
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    yield
+    gin.clear_config()
+
+
+def resolve(*arguments: str) -> Experiment:
+    files = [f"--gin_file={argument}" if argument.endswith(".gin") else argument for argument in arguments]
+    experiment, _ = cli._resolve(*cli._parse(["run", *files]))
+    return experiment
+
+
+def test_all_files_are_here():
+    assert {"gin/quickstart.gin", "gin/data/mbpp.gin"} <= set(RUNS)
+    assert len(ABLATIONS) >= 11
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_header_says_what_it_is(name):
+    header = (ROOT / name).read_text().split("\nfrom __gin__")[0].splitlines()
+    assert header and all(line.startswith("#") for line in header if line)
+    if name not in ABLATIONS:
+        text = "\n".join(header)
+        assert "ust be set" in text or "It sets" in text
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_resolves_alone(name):
+    experiment = resolve(name)
+    assert experiment.name and experiment.arms and experiment.problems.demonstrations
+    assert experiment.problems.validation and experiment.problems.evaluation
+    assert len({arm.name for arm in experiment.arms}) == len(experiment.arms)
+    assert resolve(name, "--gin.SEED=7").seed == 7
+    hash(experiment)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("name", sorted(OVERLAYS))
+def test_an_overlay_resolves_after_every_run(run, name):
+    assert resolve(run, name) != resolve(run)
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_is_the_arm_that_its_file_is_called(name):
+    (arm,) = resolve("gin/quickstart.gin", name).arms
+    assert isinstance(arm, Arm)
+    assert arm.name == pathlib.Path(name).stem
+
+
+def test_local_tiny_shrinks_every_run_and_leaves_its_arms():
+    for run in RUNS:
+        whole, tiny = resolve(run), resolve(run, "gin/local_tiny.gin")
+        assert (tiny.name, tiny.seed, tiny.arms[0].name) == (whole.name, whole.seed, whole.arms[0].name)
+        assert tiny.model.layers == 2 and tiny.model.width == 32
+        assert tiny.ppo.updates == 2 and tiny.ppo.batch_size == 8
+        for learning in (tiny.sft, tiny.prm, tiny.orm):
+            assert learning.fit.steps == learning.optimizer.total_steps == 4
+        sizes = [source.count for sources in vars(tiny.problems).values() for source in sources]
+        assert len(sizes) == 5 and max(sizes) <= 40
+
+
+def test_mbpp_is_taken_by_its_official_splits():
+    problems = resolve("gin/data/mbpp.gin", '--gin.MBPP="/data/mbpp.jsonl"').problems
+    parts = {"demonstrations": ("train",), "validation": ("validation",), "evaluation": ("test",)}
+    for part, splits in parts.items():
+        (source,) = getattr(problems, part)
+        assert source.path == "/data/mbpp.jsonl" and source.splits == splits
+
+
+def test_overrides_reach_macros_and_bindings():
+    experiment = resolve("gin/quickstart.gin", "--gin.UPDATES=3", "--gin.PpoConfig.lam=0.5")
+    assert experiment.ppo.updates == 3 and experiment.ppo.lam == 0.5
+    assert resolve("gin/quickstart.gin", "--gin.PpoConfig.updates=5").ppo.updates == 5
+
+
+def test_the_configuration_that_a_run_keeps_gives_the_same_experiment(tmp_path):
+    experiment = resolve("gin/quickstart.gin", "gin/local_tiny.gin", "--gin.PpoConfig.updates=1")
+    cli._keep_configuration(str(tmp_path))
+    kept, run_dir = cli._resolve(*cli._parse(["generate", "--problem=x", f"--run_dir={tmp_path}"]))
+    assert kept == experiment and run_dir == str(tmp_path)

@@ -1,0 +1,78 @@
+"""The whole pipeline, shrunk by gin/local_tiny.gin: every stage leaves what the next one and the user look for."""
+
+import json
+import re
+
+import pytest
+
+from prm_jax.evaluation.samples import read_samples
+from prm_jax.problems.synthetic import generate
+from prm_jax.training.metrics import read_metrics
+
+pytestmark = pytest.mark.slow
+
+ARMS = ("outcome", "first_error_exact", "prm_online", "sft_more")
+
+
+def test_a_run_ends_with_a_report_and_a_result_for_every_arm(tiny_run):
+    told = (tiny_run.parent / "stdout").read_text()
+    assert f"report: {tiny_run / 'report.html'}" in told
+    report = (tiny_run / "report.html").read_text()
+    assert "http://" not in re.sub(r"http://www\.w3\.org/\S*", "", report) and len(report) < 3_000_000
+    for policy in ("sft", *ARMS):
+        result = json.loads((tiny_run / f"evaluate/{policy}/result.json").read_text())
+        assert 0 <= result["pass_at_1"]["value"] <= 1
+        assert policy in told and policy in report
+        samples = read_samples(tiny_run / f"evaluate/{policy}")
+        assert len(samples) == 12 * 2 and len({sample.problem_id for sample in samples}) == 12
+
+
+def test_training_stays_off_the_held_out_problems(tiny_run):
+    splits = set()
+    for family in (tiny_run / "label").iterdir():
+        for shard in family.glob("labelled-*.jsonl"):
+            splits |= {(family.name, json.loads(line)["split"]) for line in shard.read_text().splitlines()}
+    assert splits == {("demonstrations", s) for s in ("train", "validation", "test")} | {("others", "train")}
+
+
+def test_every_step_is_logged(tiny_run):
+    losses = [row["train/loss"] for row in read_metrics(tiny_run / "sft") if "train/loss" in row]
+    assert len(losses) == 4 and losses[-1] < losses[0]
+
+
+def test_a_second_run_skips_all_and_says_so(command, tiny, run_without):
+    folder = run_without()
+    done = {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")}
+    out, _ = command("run", *tiny, f"--run_dir={folder}")
+    stages = ["label", "tasks", "sft", "prm", "prm_blind", *(f"ppo/{arm}" for arm in ARMS)]
+    stages += [f"evaluate/{name}" for name in ("sft", *ARMS, "prm")]
+    assert out.count("skipped") == len(stages)
+    for stage in stages:
+        assert f"{stage}: done already for this configuration, skipped" in out
+    assert done == {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")}
+
+
+def test_score_prints_a_score_on_each_line(command, tiny_run, tmp_path):
+    problem = generate("test", 12, 3, 4)[0]
+    program = tmp_path / "program.py"
+    program.write_text(problem.reference)
+    out, _ = command("score", str(program), f"--problem={problem.id}", f"--run_dir={tiny_run}")
+    lines = problem.reference.rstrip("\n").split("\n")
+    for line in lines:
+        assert re.search(rf"^(0\.\d\d|1\.00)  \w*\s*\| {re.escape(line)}$", out, re.MULTILINE), f"{line!r} in\n{out}"
+    assert "verdict on the visible tests: passed" in out
+
+
+def test_generate_prints_programs_with_verdicts(command, tiny_run):
+    problem = generate("test", 12, 3, 4)[0]
+    arguments = ("generate", f"--problem={problem.id}", f"--run_dir={tiny_run}", "--samples=3")
+    out, _ = command(*arguments)
+    assert len(re.findall(rf"^# \d: \w.*, \d+ of {len(problem.tests)} tests", out, re.MULTILINE)) == 3
+    other, _ = command(*arguments, "--arm=prm_online", "--seed=1")
+    assert other != out
+
+
+def test_export_leaves_the_arrays_for_a_learner_without_tensorflow(command, tiny, tiny_run, tmp_path):
+    command("tasks", *tiny, f"--run_dir={tiny_run}", f"--export={tmp_path / 'out'}")
+    assert {"tokens.npy", "labels.npy", "meta.json"} <= {path.name for path in (tmp_path / "out/sft").iterdir()}
+    assert (tmp_path / "out/tokenizer.json").exists()

@@ -1,0 +1,103 @@
+"""A run directory: what is done is skipped, what is half done goes on, what does not belong together is refused."""
+
+import dataclasses
+
+import pytest
+
+from prm_jax.errors import UserError
+from prm_jax.stages.run_directory import RunDirectory, fingerprint, resolved, write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    rate: float = 0.5
+    sizes: tuple[int, ...] = (1, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Other:
+    rate: float = 0.5
+    sizes: tuple[int, ...] = (1, 2)
+
+
+@pytest.fixture
+def run(tmp_path) -> RunDirectory:
+    return RunDirectory(str(tmp_path / "run"))
+
+
+def nothing(folder):
+    raise AssertionError("this work must not be done")
+
+
+def test_a_finished_stage_is_skipped_for_the_same_configuration(run, capsys):
+    run.stage("sft", {"learning": Inner()}, lambda folder: {"loss": 0.123456, "curve": ((1, 2),)})
+    told = capsys.readouterr().out
+    assert "sft: starting" in told and "loss 0.1235" in told and "curve" not in told
+    run.stage("sft", {"learning": Inner()}, nothing)
+    assert "sft: done already for this configuration, skipped" in capsys.readouterr().out
+    record = run.record_of("sft")
+    assert record["summary"]["loss"] == 0.123456 and record["seconds"] >= 0
+    assert record["fingerprint"] == run.fingerprint_of("sft") == fingerprint(resolved({"learning": Inner()}))
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"learning": Inner(rate=0.25), "seed": 0}, "learning.rate"),
+        ({"learning": Inner(sizes=(1, 3)), "seed": 0}, "learning.sizes"),
+        ({"learning": Other(), "seed": 0}, "learning.type"),
+        ({"learning": Inner(), "seed": 1}, "seed"),
+        ({"learning": Inner(), "seed": 0, "more": 1}, "more"),
+    ],
+)
+def test_another_configuration_is_refused_by_the_name_of_the_difference(run, given, named):
+    run.stage("sft", {"learning": Inner(), "seed": 0}, lambda folder: {})
+    before = sorted(path.name for path in run.folder("sft").iterdir())
+    with pytest.raises(UserError, match=rf"differs in {named}\).*choose another --run_dir"):
+        run.stage("sft", given, nothing)
+    assert sorted(path.name for path in run.folder("sft").iterdir()) == before
+
+
+def test_half_done_work_goes_on_in_its_folder(run):
+    def die(folder):
+        (folder / "checkpoint").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.stage("sft", {"seed": 0}, die)
+    assert not run.is_done("sft")
+    with pytest.raises(UserError, match="differs in seed"):
+        run.stage("sft", {"seed": 1}, nothing)
+    run.stage("sft", {"seed": 0}, lambda folder: {"found": (folder / "checkpoint").read_text()})
+    assert run.record_of("sft")["summary"] == {"found": "half"}
+
+
+def test_a_stage_that_fails_before_it_makes_anything_leaves_no_claim(run):
+    def refuse(folder):
+        raise UserError("no")
+
+    with pytest.raises(UserError, match="^no$"):
+        run.stage("ppo/arm", {"seed": 0}, refuse)
+    assert not run.folder("ppo/arm").exists()
+    run.stage("ppo/arm", {"seed": 1}, lambda folder: {})
+
+
+def test_a_missing_stage_is_named_with_the_command_that_makes_it(run):
+    with pytest.raises(UserError, match="no finished stage 'ppo/outcome': run `prm_jax ppo` there first"):
+        run.fingerprint_of("ppo/outcome")
+
+
+def test_fingerprints_differ_with_types_and_values_and_not_with_order():
+    assert fingerprint(resolved({"a": 1, "b": 2})) == fingerprint(resolved({"b": 2, "a": 1}))
+    assert fingerprint(resolved(Inner())) != fingerprint(resolved(Other()))
+    assert fingerprint(resolved(Inner())) != fingerprint(resolved(Inner(sizes=(2, 1))))
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "value.json"
+    write_json(path, {"a": 1})
+    before = path.read_text()
+    (tmp_path / "value.json.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_json(path, {"a": 2})
+    assert path.read_text() == before and [each.name for each in tmp_path.iterdir()] == ["value.json"]
