@@ -83,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Of the libraries only errors are news to a user; of our own rooms also what was left out.
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("prm_jax").setLevel(logging.WARNING)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # It logs with a stack trace what it raises too.
     try:
         experiment, run_dir = _resolve(arguments, overrides)
         command = importlib.import_module(f"prm_jax.stages.{arguments.command}")
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(arguments.command, str(error))
     except (Interrupted, KeyboardInterrupt) as error:
         print(
-            f"\nprm_jax {arguments.command}: stopped. {error or 'The same command goes on from the last checkpoint.'}",
+            f"\nprm_jax {arguments.command}: stopped. {str(error) or 'The same command goes on.'}",
             file=sys.stderr,
         )
         return 130

@@ -176,7 +176,7 @@ def test_a_full_disk(refused, run_dir):
 
 
 def test_a_disk_that_fills_up_while_beam_writes(monkeypatch, capsys, run_dir):
-    from prm_jax.labelling import jsonl
+    from prm_jax.labelling import beam, jsonl
 
     written = []
 
@@ -186,8 +186,8 @@ def test_a_disk_that_fills_up_while_beam_writes(monkeypatch, capsys, run_dir):
             raise OSError(28, "No space left on device", str(path))
         pathlib.Path(path).write_text(text)
 
-    monkeypatch.setattr(jsonl, "write_text", fill_up)
-    monkeypatch.setattr("prm_jax.labelling.beam.write_text", fill_up)
+    for module in (jsonl, beam):
+        monkeypatch.setattr(module, "write_text", fill_up)
     assert cli.main(["label", *TINY, f"--run_dir={run_dir}"]) == 2
     error = capsys.readouterr().err
     assert "No space left" in error and error.count("\n") == 1
@@ -195,6 +195,16 @@ def test_a_disk_that_fills_up_while_beam_writes(monkeypatch, capsys, run_dir):
     monkeypatch.undo()
     os.chdir(ROOT)
     assert cli.main(["label", *TINY, f"--run_dir={run_dir}"]) == 0
+
+
+def test_ctrl_c_while_beam_labels(monkeypatch, capsys, run_dir):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prm_jax.labelling.beam.label_problems", stop)
+    assert cli.main(["label", *TINY, f"--run_dir={run_dir}"]) == 130
+    error = capsys.readouterr().err
+    assert "stopped" in error and "same command" in error and "Traceback" not in error
 
 
 def test_a_mistake_of_ours_is_not_told_as_one_of_the_users(monkeypatch, run_dir):

@@ -13,6 +13,6 @@ os.environ["XLA_FLAGS"] = " ".join(
     )
 )
 
-import jax  # noqa: E402  (XLA reads its flags when JAX is imported)
+import jax  # Behind the flags, which XLA reads when JAX is imported.
 
 jax.config.update("jax_num_cpu_devices", 8)

@@ -14,6 +14,7 @@ from prm_jax.problems.problem import Problem
 
 DEFAULT_CPU_SECONDS = 1.0
 REFERENCE_CPU_SECONDS = 10.0
+MAX_CPU_SECONDS = 5.0
 
 
 def program_for(
@@ -24,15 +25,24 @@ def program_for(
     return Program(text=text, tests=tests, setup=problem.setup, cpu_seconds=cpu_seconds, trace=trace)
 
 
+def cpu_limit(reference_seconds: float, factor: float, minimum: float) -> float:
+    """CPU seconds of a call, from what the reference needs for all its tests: `factor` times that.
+
+    At least `minimum`, and at most `MAX_CPU_SECONDS` or twice the reference: one slow reference would otherwise hold
+    up a whole data set with those of its variants that never end.
+    """
+    return max(minimum, min(factor * reference_seconds, max(MAX_CPU_SECONDS, 2 * reference_seconds)))
+
+
 def reference_limits(
     problems: Sequence[Problem], sandbox: Sandbox, factor: float = 20.0, minimum: float = 0.1
 ) -> dict[str, float]:
-    """CPU seconds per call by problem id: `max(minimum, factor * what the reference needs for all its tests)`."""
+    """CPU seconds per call by problem id: `cpu_limit` of what the reference needs for all its tests."""
     programs = [
         program_for(problem, problem.reference, hidden=True, cpu_seconds=REFERENCE_CPU_SECONDS) for problem in problems
     ]
     return {
-        problem.id: max(minimum, factor * verdict.cpu_seconds)
+        problem.id: cpu_limit(verdict.cpu_seconds, factor, minimum)
         for problem, verdict in zip(problems, sandbox.run(programs), strict=True)
     }
 

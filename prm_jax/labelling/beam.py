@@ -141,7 +141,7 @@ def run_labelling(
     parts = _shards(problems, directory, label_config, max(1, min(shards, len(problems))))
     _remove_others(directory, parts)
     missing = [part for part in parts if part.read_tally() is None]
-    with _watched(parts, progress):
+    with _watched(parts, progress), _interruptible():
         if missing:
             with beam.Pipeline(runner=_runner(runner), options=_options(runner, workers)) as pipeline:
                 _ = pipeline | beam.Create(missing) | LabelShards(label_config, sandbox_config)
@@ -207,6 +207,20 @@ def _watched(parts: Sequence[Shard], progress: Progress | None) -> Iterator[None
         report(len(parts), len(parts))
     finally:
         ended.set()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Gives back the KeyboardInterrupt that Beam turns into a RuntimeError of the step that was running."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 def _write_card(directory: epath.Path, parts: Sequence[Shard]) -> None:

@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from prm_jax.errors import UserError
-from prm_jax.execution.grade import REFERENCE_CPU_SECONDS, program_for
+from prm_jax.execution.grade import REFERENCE_CPU_SECONDS, cpu_limit, program_for
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.execution.verdict import Outcome, Program, Verdict
 from prm_jax.labelling.card import Tally
@@ -63,7 +63,7 @@ class LabelConfig:
 
     def cpu_limit(self, reference: Verdict) -> float:
         """CPU seconds that a call may take, from the reference's verdict."""
-        return max(self.min_cpu_seconds, self.cpu_factor * reference.cpu_seconds)
+        return cpu_limit(reference.cpu_seconds, self.cpu_factor, self.min_cpu_seconds)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,7 @@ class PpoConfig:
       max_grad_norm: gradients of policy and critic are clipped to this global norm, each on its own.
       critic: the value function.
       clip: of the probability ratio.
+      dual_clip: bound of the ratio where the advantage is negative, see `losses.policy_loss`; 0 turns it off.
       value_clip: how far a value may move from the rollout's within one update; 0 turns it off.
       gamma: discount per token.
       lam: lambda of GAE.
@@ -46,9 +47,8 @@ class PpoConfig:
       entropy_coefficient: weight of the entropy bonus.
       epochs: passes over a rollout.
       minibatches: parts into which a pass cuts it; each is one step of the optimiser.
-      widths: row widths that are compiled. Minibatches hold rows of similar length and use the narrowest width that
-        holds them, which changes nothing but the time; 1 compiles one width.
-      bucket: rollouts are padded to a multiple of so many tokens; each multiple met in a run compiles once.
+      widths: tokens that rows are cut to, beside their full length. Rows of similar length go together and are cut to
+        the narrowest width that holds them, which changes nothing but the time; each width is compiled.
       value_only_updates: first updates in which only the critic learns.
       score_batch: rows of one forward when a rollout is scored.
       max_unknown_share: share of unknown verdicts in a rollout past which the run stops.
@@ -66,6 +66,7 @@ class PpoConfig:
     max_grad_norm: float = 1.0
     critic: CriticConfig = CriticConfig()
     clip: float = 0.2
+    dual_clip: float = 3.0
     value_clip: float = 0.2
     gamma: float = 1.0
     lam: float = 0.95
@@ -77,8 +78,7 @@ class PpoConfig:
     entropy_coefficient: float = 0.0
     epochs: int = 2
     minibatches: int = 4
-    widths: int = 3
-    bucket: int = 64
+    widths: tuple[int, ...] = ()
     value_only_updates: int = 1
     score_batch: int = 64
     max_unknown_share: float = 0.2
@@ -88,6 +88,7 @@ class PpoConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        object.__setattr__(self, "widths", tuple(self.widths))
         if self.kl_in not in ("loss", "reward"):
             raise UserError(f'PpoConfig.kl_in is {self.kl_in!r}; give "loss" or "reward"')
         if self.batch_size % self.minibatches:
@@ -97,10 +98,8 @@ class PpoConfig:
             )
         if self.temperature <= 0:
             raise UserError(f"PpoConfig.temperature is {self.temperature}; PPO samples, so give a number above 0")
-        if min(self.updates, self.epochs, self.widths, self.bucket, self.checkpoint_every, self.score_batch) < 1:
-            raise UserError(
-                "PpoConfig: updates, epochs, widths, bucket, checkpoint_every and score_batch are at least 1"
-            )
+        if min(self.updates, self.epochs, self.checkpoint_every, self.score_batch, *self.widths, 1) < 1:
+            raise UserError("PpoConfig: updates, epochs, widths, checkpoint_every and score_batch are at least 1")
 
     @property
     def batch_size(self) -> int:

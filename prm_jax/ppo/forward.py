@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,28 @@ from jaxtyping import Array, Float, Int
 
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
+
+
+def row_widths(widths: tuple[int, ...], length: int) -> tuple[int, ...]:
+    """The widths that rows of `length` tokens are cut to: those that are narrower, and `length` itself."""
+    return (*sorted({width for width in widths if width < length}), length)
+
+
+def at_narrowest_width(
+    run: Callable[[Any], Any], rows: Any, segments: Int[Array, "B T"], widths: tuple[int, ...]
+) -> Any:
+    """`run` on rows cut to the narrowest width that holds them all, so that no time is spent on padding.
+
+    Args:
+      run: compiled once for each width; what it gives must have the same shapes for all of them.
+      rows: a pytree of arrays [B, T].
+      segments: tells the lengths of the rows: 0 where padded.
+      widths: the widths to choose from, beside T.
+    """
+    choices = row_widths(widths, segments.shape[1])
+    branches = [lambda rows, width=width: run(jax.tree.map(lambda x: x[:, :width], rows)) for width in choices]
+    longest = jnp.max(jnp.sum(segments > 0, axis=1))
+    return jax.lax.switch(jnp.searchsorted(jnp.asarray(choices), longest), branches, rows)
 
 
 def shift_right(x: Float[Array, "B T"]) -> Float[Array, "B T"]:

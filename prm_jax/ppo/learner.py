@@ -23,7 +23,7 @@ from prm_jax.ppo import advantages, critic, inputs, monitor, online, scoring
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.config import PpoConfig
 from prm_jax.ppo.rewards import RewardInputs, token_rewards
-from prm_jax.ppo.rollout import Rollout, StepTable, assemble, repeat_prompts, round_up, step_table
+from prm_jax.ppo.rollout import Rollout, StepTable, assemble, repeat_prompts, step_table
 from prm_jax.ppo.update import PpoState, init_state, make_update
 from prm_jax.ppo.verify import Verified, Verify
 from prm_jax.problems.problem import Problem
@@ -53,7 +53,7 @@ class Learner:
         self.prompts, self.problems, self.tokenizer, self.verify = prompts, problems, tokenizer, verify
         self.sampling = SamplingConfig(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
         self.update = make_update(config, model, arm.critic)
-        self.refresh = None if arm.refresh is None else online.make_refresh(arm.refresh, model, config.bucket)
+        self.refresh = None if arm.refresh is None else online.make_refresh(arm.refresh, model, config.widths)
         self.state: PpoState
         self.refreshed: online.RefreshState | None = None
         self.frozen_scorer: Any = None
@@ -69,7 +69,7 @@ class Learner:
         self.state = init_state(self.config, policy_params, critic_params)
         self.frozen_scorer = scorer_params if self.arm.scorer else None
         if self.arm.refresh is not None:
-            longest = round_up(self.prompts.tokens.shape[1] + self.config.max_new_tokens, self.config.bucket)
+            longest = self.prompts.tokens.shape[1] + self.config.max_new_tokens
             size = self.config.batch_size
             self.refreshed = online.init_refresh(self.arm.refresh, scorer_params, size, longest)
             self.frozen_scorer = None
@@ -144,7 +144,7 @@ class Learner:
                 eos_id=self.tokenizer.eos_id,
             )
         )
-        rollout = assemble(group, completions, config.bucket)
+        rollout = assemble(group, completions)
         return rollout, step_table(group, completions, self.tokenizer), np.asarray(completions.finished)
 
     def _score(self, rollout: Rollout) -> tuple[Rollout, np.ndarray | None, jax.Array]:
@@ -158,10 +158,11 @@ class Learner:
             kind=self.arm.critic,
             temperature=self.config.temperature,
             batch=batch,
+            widths=self.config.widths,
         )
         if self.scorer is None:
             return rollout, None, gap
-        scores = scoring.score_steps(self.scorer, rollout, model=self.model, batch=batch)
+        scores = scoring.score_steps(self.scorer, rollout, model=self.model, batch=batch, widths=self.config.widths)
         return rollout, np.asarray(scores), gap
 
     def _fit_critic(self, rollout: Rollout) -> Rollout:

@@ -22,8 +22,13 @@ def policy_loss(
     advantages: Float[Array, "B T"],
     mask: Bool[Array, "B T"],
     clip: float,
+    dual_clip: float = 0.0,
 ) -> Loss:
     """The clipped surrogate, negated (Schulman et al. 2017, equation 7), as a token mean.
+
+    Where the advantage A is negative nothing bounds ratio x A from below: one token that a sharp policy had hardly
+    ever written would outweigh the batch. `dual_clip` keeps it above dual_clip x A (Ye et al. 2020, "Mastering Complex
+    Control in MOBA Games"); 0 turns that off.
 
     Returns:
       The loss, and `clip_fraction` (share of tokens whose ratio left [1 - clip, 1 + clip]) and `update_kl`
@@ -35,6 +40,8 @@ def policy_loss(
     clipped = jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
     advantages = jnp.where(mask, advantages, 0.0)
     surrogate = jnp.minimum(ratio * advantages, clipped * advantages)
+    if dual_clip > 0:
+        surrogate = jnp.where(advantages < 0, jnp.maximum(surrogate, dual_clip * advantages), surrogate)
     metrics = {
         "clip_fraction": masked_mean((jnp.abs(ratio - 1.0) > clip).astype(jnp.float32), mask),
         "update_kl": masked_mean(ratio - 1.0 - change, mask),

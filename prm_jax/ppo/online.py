@@ -16,14 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from prm_jax.batches import TokenBatch
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import scores
 from prm_jax.ppo.arms import PrmRefreshConfig
-from prm_jax.ppo.rollout import Rollout, round_up
+from prm_jax.ppo.forward import at_narrowest_width
+from prm_jax.ppo.rollout import Rollout
 from prm_jax.training.auc import roc_auc
 from prm_jax.training.losses import step_loss
 
@@ -100,12 +101,12 @@ def remember(state: RefreshState, rows: TokenBatch) -> RefreshState:
 
 @functools.cache
 def make_refresh(
-    config: PrmRefreshConfig, model: ModelConfig, bucket: int
+    config: PrmRefreshConfig, model: ModelConfig, widths: tuple[int, ...]
 ) -> Callable[[RefreshState, Key[Array, ""]], tuple[RefreshState, Metrics]]:
     """The refresh `(state, key) -> (state, metrics)`: `steps` gradient steps of `step_loss` on drawn rows.
 
-    The metrics are the means of those of `step_loss`. The buffers of the PRM and its optimiser are given away. Rows
-    are cut to the longest one in the buffer, rounded up to a multiple of `bucket`.
+    The metrics are the means of those of `step_loss`. The buffers of the PRM and its optimiser are given away. Drawn
+    rows are cut to the narrowest of `widths` that holds them.
     """
     tx = make_optimizer(config)
 
@@ -118,7 +119,9 @@ def make_refresh(
             params, opt_state = carry
             drawn = jax.random.randint(key, (config.batch_size,), 0, available)
             batch = jax.tree.map(lambda x: x[drawn], rows)
-            gradients, metrics = jax.grad(loss, has_aux=True)(params, batch)
+            gradients, metrics = at_narrowest_width(
+                lambda rows: jax.grad(loss, has_aux=True)(params, rows), batch, batch.segments, widths
+            )
             changes, opt_state = tx.update(gradients, opt_state, params)
             return (optax.apply_updates(params, changes), opt_state), metrics
 
@@ -126,10 +129,8 @@ def make_refresh(
         return learner, jax.tree.map(jnp.mean, metrics)
 
     def refresh(state: RefreshState, key: Key[Array, ""]) -> tuple[RefreshState, Metrics]:
-        capacity, length = state.rows.tokens.shape
-        longest = int((np.asarray(state.rows.segments) > 0).sum(axis=1).max())
-        width = min(round_up(longest, bucket), length)
-        rows = jax.tree.map(lambda x: jnp.asarray(x[:, :width]), state.rows)
+        capacity = state.rows.tokens.shape[0]
+        rows = jax.tree.map(jnp.asarray, state.rows)
         available = jnp.minimum(jnp.asarray(state.filled), capacity)
         (params, opt_state), metrics = learn((state.params, state.opt_state), rows, available, key)
         return state.replace(params=params, opt_state=opt_state), metrics

@@ -85,13 +85,12 @@ def repeat_prompts(prompts: PromptBatch, times: int) -> PromptBatch:
     return PromptBatch(*(np.repeat(np.asarray(field), times, axis=0) for field in prompts))
 
 
-def assemble(prompts: PromptBatch, completions: Any, bucket: int = 64) -> Rollout:
-    """Joins prompts and completions into rows.
+def assemble(prompts: PromptBatch, completions: Any) -> Rollout:
+    """Joins prompts and completions into rows of T = P + N tokens, whatever their lengths, so that T never changes.
 
     Args:
       prompts: one prompt per completion.
       completions: `sampling.sample.Completions`: tokens, logprobs [B, N], lengths [B].
-      bucket: T is the longest row, rounded up to a multiple of this.
 
     Returns:
       A rollout with the sampler's `logprobs`; reference, values and rewards are zero and every row is
@@ -100,7 +99,7 @@ def assemble(prompts: PromptBatch, completions: Any, bucket: int = 64) -> Rollou
     starts, lengths = np.asarray(prompts.lengths), np.asarray(completions.lengths)
     sampled, logprobs = np.asarray(completions.tokens), np.asarray(completions.logprobs)
     totals = starts + lengths
-    columns = np.arange(round_up(int(totals.max()), bucket))[None, :]
+    columns = np.arange(prompts.tokens.shape[1] + sampled.shape[1])[None, :]
     in_prompt = columns < starts[:, None]
     inside = columns < totals[:, None]
     completion = inside & ~in_prompt

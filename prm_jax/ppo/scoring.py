@@ -25,16 +25,26 @@ from prm_jax.ppo.rollout import Rollout
 Rows = tuple[Int[Array, "b T"], Int[Array, "b T"], Int[Array, "b T"]]
 
 
-def _in_pieces(score: Callable[[Rows], Any], rollout: Rollout, batch: int) -> Any:
-    """`score((tokens, segments, positions))` on pieces of at most `batch` rows, one after the other."""
-    rows = (rollout.tokens, rollout.segments, rollout.positions)
-    total = rollout.tokens.shape[0]
+def _in_pieces(score: Callable[[Rows], Any], rollout: Rollout, batch: int, widths: tuple[int, ...]) -> Any:
+    """`score((tokens, segments, positions))` on pieces of at most `batch` rows, one after the other.
+
+    Rows of like length go together, so that a piece can be cut to a narrow width; what is cut off scores 0.
+    """
+    total, length = rollout.tokens.shape
     size = next(size for size in range(min(batch, total), 0, -1) if total % size == 0)
-    pieces = jax.tree.map(lambda x: x.reshape(total // size, size, *x.shape[1:]), rows)
-    return jax.tree.map(lambda x: x.reshape(total, *x.shape[2:]), jax.lax.map(score, pieces))
+    order = jnp.argsort(jnp.sum(rollout.segments > 0, axis=1))
+    rows = (rollout.tokens, rollout.segments, rollout.positions)
+    pieces = jax.tree.map(lambda x: x[order].reshape(total // size, size, length), rows)
+
+    def padded(rows: Rows) -> Any:
+        return jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (0, length - x.shape[1]))), score(rows))
+
+    scored = jax.lax.map(lambda rows: forward.at_narrowest_width(padded, rows, rows[1], widths), pieces)
+    back = jnp.argsort(order)
+    return jax.tree.map(lambda x: x.reshape(total, length)[back], scored)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "kind", "temperature", "batch"))
+@functools.partial(jax.jit, static_argnames=("model", "kind", "temperature", "batch", "widths"))
 def score_policy(
     params: Any,
     reference: Any,
@@ -45,6 +55,7 @@ def score_policy(
     kind: CriticKind,
     temperature: float,
     batch: int,
+    widths: tuple[int, ...] = (),
 ) -> tuple[Rollout, Float[Array, ""]]:
     """Replaces the sampler's log-probabilities by the trainer's, and fills the reference's and the values.
 
@@ -59,6 +70,7 @@ def score_policy(
       kind: kind of the critic.
       temperature: that of sampling.
       batch: rows of one forward.
+      widths: tokens that they are cut to, see `PpoConfig.widths`.
 
     Returns:
       The rollout, and the largest |log p(sampler) - log p(trainer)| over its sampled tokens.
@@ -70,17 +82,19 @@ def score_policy(
         ref_logprobs, _ = token_logprobs(reference, model, *rows, temperature)
         return logprobs, ref_logprobs, value
 
-    filled = _in_pieces(score, rollout, batch)
+    filled = _in_pieces(score, rollout, batch, widths)
     logprobs, ref_logprobs, value = (jnp.where(rollout.completion, x, 0.0) for x in filled)
     gap = jnp.max(jnp.where(rollout.completion, jnp.abs(logprobs - rollout.logprobs), 0.0))
     return rollout.replace(logprobs=logprobs, ref_logprobs=ref_logprobs, values=value), gap
 
 
-@functools.partial(jax.jit, static_argnames=("model", "batch"))
-def score_steps(scorer: Any, rollout: Rollout, *, model: ModelConfig, batch: int) -> Float[Array, "B T"]:
+@functools.partial(jax.jit, static_argnames=("model", "batch", "widths"))
+def score_steps(
+    scorer: Any, rollout: Rollout, *, model: ModelConfig, batch: int, widths: tuple[int, ...] = ()
+) -> Float[Array, "B T"]:
     """S = 2 sigmoid(z) - 1 of a PRM or ORM on every token, float32; meaningful where a step or the program ends."""
 
     def score(rows: Rows) -> Float[Array, "b T"]:
         return score_from_logit(scores(scorer, model, *rows))
 
-    return _in_pieces(score, rollout, batch)
+    return _in_pieces(score, rollout, batch, widths)

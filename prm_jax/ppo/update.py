@@ -21,10 +21,9 @@ from prm_jax.ppo import advantages, critic, forward, losses
 from prm_jax.ppo.config import PpoConfig
 from prm_jax.ppo.critic import CriticKind
 from prm_jax.ppo.kl import adapt_coefficient
-from prm_jax.ppo.rollout import Rollout, round_up
+from prm_jax.ppo.rollout import Rollout
 
 Metrics = dict[str, Float[Array, ""]]
-_WIDTH_MULTIPLE = 16
 
 
 class PpoState(flax.struct.PyTreeNode):
@@ -136,7 +135,7 @@ def ppo_loss(
     hidden, logprobs, entropy = forward.policy_forward(params, model, *rows, config.temperature)
     value = critic.values(kind, critic_params, model, hidden, *rows)
     policy_term, policy_metrics = losses.policy_loss(
-        logprobs, batch.logprobs, batch.advantages, batch.mask, config.clip
+        logprobs, batch.logprobs, batch.advantages, batch.mask, config.clip, config.dual_clip
     )
     value_term, value_metrics = losses.value_loss(value, batch.values, batch.returns, batch.mask, config.value_clip)
     entropy_term, entropy_metrics = losses.entropy_loss(entropy, batch.mask)
@@ -162,36 +161,23 @@ def minibatch_rows(
     return rows.reshape(epochs * minibatches, -1)
 
 
-def row_widths(length: int, levels: int, multiple: int) -> tuple[int, ...]:
-    """The widths that minibatches are cut to: multiples in about equal steps, the last one `length`."""
-    widths = {min(round_up(-(-length * level // levels), multiple), length) for level in range(1, levels + 1)}
-    return tuple(sorted(widths))
-
-
 def make_gradient(config: PpoConfig, model: ModelConfig, kind: CriticKind) -> Callable[..., Any]:
     """`(params, critic, batch, kl_coefficient) -> ((policy gradient, critic gradient), metrics)`.
 
-    The batch is cut to the narrowest of `row_widths` that holds its rows; what is cut off is padding.
+    The batch is cut to the narrowest of `config.widths` that holds its rows; what is cut off is padding.
     """
 
     def gradient(params: Any, critic_params: Any, batch: Minibatch, kl_coefficient: Float[Array, ""]) -> Any:
         def loss(params: Any, critic_params: Any, batch: Minibatch) -> tuple[Float[Array, ""], Metrics]:
             return ppo_loss(params, critic_params, batch, kl_coefficient, config=config, model=model, kind=kind)
 
-        def at_width(width: int) -> Callable[..., Any]:
-            def run(params: Any, critic_params: Any, batch: Minibatch) -> Any:
-                cut = jax.tree.map(lambda x: x[:, :width], batch)
-                (_, metrics), gradients = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
-                    params, critic_params, cut
-                )
-                return gradients, metrics
+        def run(batch: Minibatch) -> Any:
+            (_, metrics), gradients = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
+                params, critic_params, batch
+            )
+            return gradients, metrics
 
-            return run
-
-        widths = row_widths(batch.tokens.shape[1], config.widths, min(config.bucket, _WIDTH_MULTIPLE))
-        longest = jnp.max(jnp.sum(batch.segments > 0, axis=1))
-        choice = jnp.searchsorted(jnp.asarray(widths), longest)
-        return jax.lax.switch(choice, [at_width(width) for width in widths], params, critic_params, batch)
+        return forward.at_narrowest_width(run, batch, batch.segments, config.widths)
 
     return gradient
 

@@ -1,7 +1,7 @@
 """Stage `tasks`: labelled programs in, seqio tasks and the learner's arrays out.
 
-This stage and `label` alone import TensorFlow. What later stages read are plain `.npy` files, so that a learner starts fast
-and runs where TensorFlow is not installed.
+This stage and `label` alone import TensorFlow. What later stages read are plain `.npy` files, so that a learner
+starts fast and runs where TensorFlow is not installed.
 """
 
 from __future__ import annotations

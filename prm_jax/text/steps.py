@@ -1,4 +1,4 @@
-"""What a step is: any text in, its steps out, as byte offsets.
+r"""What a step is: any text in, its steps out, as byte offsets.
 
 A *step* is one logical line of Python: a statement or the header of a compound statement; `else:` and
 decorators are steps, `a; b` and `if x: return y` are one. A comment on a line of its own and a blank line are

@@ -106,7 +106,7 @@ class BpeTokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, pieces: str = "words") -> BpeTokenizer:
-        """Learns at most `vocab_size` ids from texts; `pieces` says what may become one token, `"words"` or `"phrases"`.
+        """Learns at most `vocab_size` ids from texts; `pieces` (`"words"`, `"phrases"`) bounds what becomes one token.
 
         Raises:
           UserError: where `vocab_size` has no room for the bytes and the special ids, or `pieces` is neither.

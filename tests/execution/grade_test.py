@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from prm_jax.execution.grade import grade, program_for, reference_limits
+from prm_jax.execution.grade import MAX_CPU_SECONDS, cpu_limit, grade, program_for, reference_limits
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.verdict import Outcome
 from prm_jax.problems.mbpp import MbppSource
@@ -52,3 +52,10 @@ def test_all_mbpp_references_pass() -> None:
     failures = {p.id: v for p, v in zip(problems, verdicts, strict=True) if v.outcome != Outcome.PASSED}
     assert len(problems) == 974
     assert failures == {}
+
+
+def test_a_limit_follows_the_reference_between_two_bounds():
+    assert cpu_limit(0.001, factor=20.0, minimum=0.1) == 0.1
+    assert cpu_limit(0.05, factor=20.0, minimum=0.1) == 1.0
+    assert cpu_limit(1.0, factor=20.0, minimum=0.1) == MAX_CPU_SECONDS
+    assert cpu_limit(6.0, factor=20.0, minimum=0.1) == 12.0

@@ -35,8 +35,6 @@ CONFIG = PpoConfig(
     max_new_tokens=4,
     critic=CriticConfig(width=8),
     minibatches=2,
-    widths=1,
-    bucket=8,
     checkpoint_every=2,
     kl_coefficient=0.0,
 )

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from prm_jax.batches import TokenBatch
 from prm_jax.labelling.labelled_program import Label
@@ -66,7 +65,7 @@ def test_a_refresh_learns_what_the_interpreter_says():
     rows = TokenBatch(tokens, np.ones_like(tokens), np.tile(np.arange(6), (32, 1)), labels)
     state = online.init_refresh(CONFIG, jax.jit(init_scorer, static_argnums=0)(MODEL, KEY), batch_size=32, length=8)
     state = online.remember(state, TokenBatch(*(x.astype(np.int32) for x in rows)))
-    state, metrics = online.make_refresh(CONFIG, MODEL, bucket=2)(state, KEY)
+    state, metrics = online.make_refresh(CONFIG, MODEL, widths=(4,))(state, KEY)
     after = scores(state.params, MODEL, *(jnp.asarray(x) for x in rows[:3]))
     assert online.step_auc(np.asarray(after), rows) > 0.95
     assert 0 < float(metrics["loss"]) < 0.69

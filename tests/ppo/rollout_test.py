@@ -36,16 +36,17 @@ def make(prompts: list[str], programs: list[tuple[str, bool]], width: int = 24):
 
 def test_rows_hold_prompt_and_completion_side_by_side():
     prompts, completions = make(["ab\n", "c\n"], [("x = 1\n", True), ("yy", False)])
-    got = rollout.assemble(prompts, completions, bucket=8)
-    assert got.tokens.shape == (2, 16)
+    got = rollout.assemble(prompts, completions)
+    length = prompts.tokens.shape[1] + completions.tokens.shape[1]
+    assert got.tokens.shape == (2, length)
     row = [TOKENIZER.bos_id, *TOKENIZER.encode("ab\nx = 1\n"), TOKENIZER.eos_id]
-    np.testing.assert_array_equal(got.tokens[0], row + [0] * (16 - len(row)))
+    np.testing.assert_array_equal(got.tokens[0], row + [0] * (length - len(row)))
     np.testing.assert_array_equal(np.flatnonzero(got.completion[0]), range(4, 11))
     np.testing.assert_array_equal(np.flatnonzero(got.completion[1]), [3, 4])
     np.testing.assert_array_equal(got.logprobs[0, 4:11], -1.0 - np.arange(7))
     assert not got.logprobs[~got.completion].any()
     np.testing.assert_array_equal(got.segments.sum(axis=1), [11, 5])
-    np.testing.assert_array_equal(got.positions[1], [0, 1, 2, 3, 4] + [0] * 11)
+    np.testing.assert_array_equal(got.positions[1], [0, 1, 2, 3, 4] + [0] * (length - 5))
 
 
 def test_steps_end_where_the_given_ids_end_them():

@@ -11,7 +11,7 @@ import pytest
 
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import init_policy
-from prm_jax.ppo import critic, scoring, update
+from prm_jax.ppo import critic, forward, scoring, update
 from prm_jax.ppo.config import CriticConfig, PpoConfig
 from prm_jax.ppo.rollout import Rollout
 
@@ -24,8 +24,6 @@ CONFIG = PpoConfig(
     value_only_updates=0,
     learning_rate=1e-2,
     critic=CriticConfig(width=8),
-    bucket=4,
-    widths=1,
     entropy_coefficient=0.01,
 )
 KEY = jax.random.key(3)
@@ -106,8 +104,8 @@ def test_narrow_minibatches_give_the_same_gradient():
     batch, _ = prepare(CONFIG, rollout, jnp.float32(0.02))
     short = jax.tree.map(lambda x: x[jnp.array([0, 2, 5, 6])], batch)
     wide, _ = gradient(CONFIG)(params, head, short, jnp.float32(0.02))
-    config = dataclasses.replace(CONFIG, widths=3)
-    assert update.row_widths(12, 3, 4) == (4, 8, 12)
+    config = dataclasses.replace(CONFIG, widths=(4, 8))
+    assert forward.row_widths((8, 4, 16), 12) == (4, 8, 12)
     narrow, _ = gradient(config)(params, head, short, jnp.float32(0.02))
     assert_trees_close(wide, narrow, atol=1e-6)
 
