@@ -56,6 +56,14 @@ def gae(
     return advantages, jnp.where(mask, advantages + values, 0.0)
 
 
+def center_groups(x: Float[Array, "B T"], mask: Bool[Array, "B T"], group: int) -> Float[Array, "B T"]:
+    """Takes from each entry the mean over the masked entries of its group, `group` rows side by side; 0 outside."""
+    flat, inside = (array.reshape(-1, group * array.shape[1]) for array in (x, mask))
+    counts = jnp.maximum(jnp.sum(inside, axis=1, keepdims=True), 1)
+    centered = flat - jnp.sum(jnp.where(inside, flat, 0.0), axis=1, keepdims=True) / counts
+    return jnp.where(mask, centered.reshape(x.shape), 0.0)
+
+
 def whiten(x: Float[Array, "*shape"], mask: Bool[Array, "*shape"], epsilon: float = 1e-8) -> Float[Array, "*shape"]:
     """Zero mean and unit variance over the masked entries; 0 outside the mask."""
     mean = masked_mean(x, mask)

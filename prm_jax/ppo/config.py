@@ -39,6 +39,8 @@ class PpoConfig:
       value_clip: how far a value may move from the rollout's within one update; 0 turns it off.
       gamma: discount per token.
       lam: lambda of GAE.
+      group_baseline: whether the mean advantage of all samples of a prompt is taken from each of them: what is
+        common to them says how hard the problem is, not how good the program.
       whiten: whether advantages are whitened over the rollout.
       kl_coefficient: weight of the divergence from the SFT reference.
       kl_in: `"loss"` (k3, a term of the loss) or `"reward"` (k1, taken from each token's reward).
@@ -70,6 +72,7 @@ class PpoConfig:
     value_clip: float = 0.2
     gamma: float = 1.0
     lam: float = 0.95
+    group_baseline: bool = False
     whiten: bool = True
     kl_coefficient: float = 0.02
     kl_in: Literal["loss", "reward"] = "loss"
@@ -96,6 +99,8 @@ class PpoConfig:
                 f"PpoConfig.minibatches is {self.minibatches}, which does not divide the rollout's {self.batch_size} "
                 "programs (prompts_per_update x samples_per_prompt); give a divisor"
             )
+        if self.group_baseline and self.samples_per_prompt < 2:
+            raise UserError("PpoConfig.group_baseline needs samples_per_prompt of at least 2: one sample has no group")
         if self.temperature <= 0:
             raise UserError(f"PpoConfig.temperature is {self.temperature}; PPO samples, so give a number above 0")
         if min(self.updates, self.epochs, self.checkpoint_every, self.score_batch, *self.widths, 1) < 1:

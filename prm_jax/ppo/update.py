@@ -95,6 +95,8 @@ def prepare(config: PpoConfig, rollout: Rollout, kl_coefficient: Float[Array, ""
     if config.kl_in == "reward":
         rewards = rewards - kl_coefficient * losses.token_kl(rollout.logprobs, rollout.ref_logprobs, mask, "k1")
     advantage, returns = advantages.gae(rewards, rollout.values, mask, config.gamma, config.lam)
+    if config.group_baseline:
+        advantage = advantages.center_groups(advantage, mask, config.samples_per_prompt)
     mean = advantages.masked_mean(advantage, mask)
     spread = jnp.sqrt(advantages.masked_mean(jnp.square(advantage - mean), mask))
     metrics = {

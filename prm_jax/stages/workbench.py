@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ from prm_jax.text.step_map import prompt_ids
 from prm_jax.text.tokenizer import BpeTokenizer, Tokenizer
 from prm_jax.training.checkpoint import Checkpointer
 from prm_jax.training.state import TrainState, create
+
+_LOG = logging.getLogger(__name__)
 
 BoxedInit = Callable[[jax.Array], Any]
 """From a key to parameters boxed with their logical axes."""
@@ -165,13 +168,21 @@ class Writer:
         return prompts, written
 
     def texts(self, params: Any, problems: Sequence[Problem], samples: int, seed: int) -> list[list[str]]:
-        """`samples` programs for each problem."""
-        _, written = self.completions(params, problems, samples, seed)
-        texts = [
+        """`samples` programs for each problem; empty ones where its prompt is longer than `max_prompt` tokens.
+
+        An unread problem is an unsolved one: leaving it out would flatter the policy.
+        """
+        lengths = [len(prompt_ids(problem.prompt, self.tokenizer)) for problem in problems]
+        readable = [problem for problem, length in zip(problems, lengths, strict=True) if length <= self.max_prompt]
+        if len(readable) < len(problems):
+            unread = [problem.id for problem, length in zip(problems, lengths, strict=True) if length > self.max_prompt]
+            _LOG.warning("prompts longer than %d tokens count as failed: %s", self.max_prompt, ", ".join(unread[:8]))
+        _, written = self.completions(params, readable, samples, seed)
+        texts = (
             self.tokenizer.decode(tokens[: length - finished])
             for tokens, length, finished in zip(written.tokens, written.lengths, written.finished, strict=True)
-        ]
-        return [texts[start : start + samples] for start in range(0, len(texts), samples)]
+        )
+        return [[next(texts) if length <= self.max_prompt else "" for _ in range(samples)] for length in lengths]
 
     def complete(self, params: Any) -> Complete:
         """`texts` of one policy, as evaluation asks for it."""

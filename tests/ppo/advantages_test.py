@@ -74,3 +74,10 @@ def test_explained_variance_of_exact_constant_and_noisy_values():
     half = advantages.explained_variance(returns / 2, returns, mask)
     assert float(half) == pytest.approx(0.75, abs=1e-6)
     assert float(advantages.explained_variance(returns, jnp.ones((1, 4)), mask)) == 0.0
+
+
+def test_groups_are_centred_on_their_masked_mean():
+    x = jnp.array([[1.0, 2.0], [3.0, 100.0], [5.0, 5.0], [7.0, 7.0]])
+    mask = jnp.array([[True, True], [True, False], [True, True], [False, False]])
+    got = advantages.center_groups(x, mask, 2)
+    np.testing.assert_allclose(got, [[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0]], atol=1e-6)
