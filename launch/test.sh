@@ -14,4 +14,5 @@ fi
 ruff format --check .
 ruff check .
 mypy prm_jax
-exec pytest "${select[@]}" "$@"
+# A file stays on one worker, so that what its tests share is made once.
+exec pytest --numprocesses=auto --dist=loadfile "${select[@]}" "$@"
