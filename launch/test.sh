@@ -14,5 +14,4 @@ fi
 ruff format --check .
 ruff check .
 mypy prm_jax
-# A file stays on one worker, so that what its tests share is made once.
-exec pytest --numprocesses=auto --dist=loadfile "${select[@]}" "$@"
+exec pytest --numprocesses=auto --dist=loadgroup "${select[@]}" "$@"

@@ -32,6 +32,8 @@ class Command:
         if devices > 1:
             # XLA's pool has a thread to a device; a device that waits in two collectives at once would starve another.
             environment["NPROC"] = str(8 * devices)
+        else:
+            environment.pop("NPROC", None)
         code = f"import sys\nfrom prm_jax.cli import main\n{before}\nsys.exit(main(sys.argv[1:]))"
         return subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
