@@ -80,7 +80,7 @@ class Block(nn.Module):
         x, cache = self._forward(x, rotary, mask, cache, slot)
         return x, cache
 
-    def _forward(self, x, rotary, mask, cache, slot):  # noqa: ANN: the two public methods above carry the types.
+    def _forward(self, x, rotary, mask, cache, slot):  # The two public methods above carry the types.
         mixed, cache = self.attention(self.attention_norm(x), rotary, mask, cache, slot)
         x = constrain(x + mixed, "batch", "length", "embed")
         x = constrain(x + self.mlp(self.mlp_norm(x)), "batch", "length", "embed")

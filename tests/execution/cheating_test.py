@@ -122,7 +122,6 @@ def f(x):
     time.sleep(0.05)
     return 0
 """,
-    "bools_for_ints": "def f(x): return True\n",
 }
 
 
