@@ -90,7 +90,19 @@ def token_logprobs(
     positions: Int[Array, "B T"],
     temperature: float = 1.0,
 ) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
-    """What the policy says of given tokens, at a temperature.
+    """`policy_forward` without the hidden states."""
+    return policy_forward(params, config, tokens, segments, positions, temperature)[1:]
+
+
+def policy_forward(
+    params: Params,
+    config: ModelConfig,
+    tokens: Int[Array, "B T"],
+    segments: Int[Array, "B T"],
+    positions: Int[Array, "B T"],
+    temperature: float = 1.0,
+) -> tuple[Float[Array, "B T D"], Float[Array, "B T"], Float[Array, "B T"]]:
+    """What the policy says of given tokens, at a temperature, with the features that a critic reads.
 
     Args:
       params: a policy's.
@@ -101,8 +113,8 @@ def token_logprobs(
       temperature: divides the logits.
 
     Returns:
-      log p(tokens[t] | the earlier tokens of its segment) and the entropy of that choice, in nats, float32; both 0
-      on the first token of a segment and on padding.
+      The trunk's hidden states; log p(tokens[t] | the earlier tokens of its segment) and the entropy of that choice,
+      in nats, float32, both 0 on the first token of a segment and on padding.
     """
     decoder = Decoder(config)
     hidden = _apply(decoder, params["trunk"], tokens, segments, positions)
@@ -113,7 +125,7 @@ def token_logprobs(
     entropy = normaliser - jnp.sum(jnp.exp(logits - normaliser[..., None]) * logits, axis=-1)
     inside = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
     chosen, entropy = (jnp.pad(jnp.where(inside, x, 0.0), ((0, 0), (1, 0))) for x in (chosen, entropy))
-    return chosen, entropy
+    return hidden, chosen, entropy
 
 
 def scores(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import scores, token_logprobs
+from prm_jax.models.policy import policy_forward, scores, token_logprobs
 from prm_jax.ppo import critic as critics
 from prm_jax.ppo import forward
 from prm_jax.ppo.critic import CriticKind
@@ -77,7 +77,7 @@ def score_policy(
     """
 
     def score(rows: Rows) -> tuple[Array, Array, Array]:
-        hidden, logprobs, _ = forward.policy_forward(params, model, *rows, temperature)
+        hidden, logprobs, _ = policy_forward(params, model, *rows, temperature)
         value = critics.values(kind, critic, model, hidden, *rows)
         ref_logprobs, _ = token_logprobs(reference, model, *rows, temperature)
         return logprobs, ref_logprobs, value

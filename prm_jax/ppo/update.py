@@ -17,6 +17,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import policy_forward
 from prm_jax.ppo import advantages, critic, forward, losses
 from prm_jax.ppo.config import PpoConfig
 from prm_jax.ppo.critic import CriticKind
@@ -134,7 +135,7 @@ def ppo_loss(
     The value term's gradient reaches only the critic, so that one sum serves both optimisers.
     """
     rows = (batch.tokens, batch.segments, batch.positions)
-    hidden, logprobs, entropy = forward.policy_forward(params, model, *rows, config.temperature)
+    hidden, logprobs, entropy = policy_forward(params, model, *rows, config.temperature)
     value = critic.values(kind, critic_params, model, hidden, *rows)
     policy_term, policy_metrics = losses.policy_loss(
         logprobs, batch.logprobs, batch.advantages, batch.mask, config.clip, config.dual_clip

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import init_policy, init_scorer, scores
+from prm_jax.models.policy import init_policy, init_scorer, policy_forward, scores
 from prm_jax.ppo import critic
-from prm_jax.ppo.forward import policy_forward
 
 MODEL = ModelConfig(vocab_size=11, width=16, layers=1, heads=2, kv_heads=1, mlp_width=32)
 KEY = jax.random.key(0)
