@@ -1,6 +1,6 @@
 """The synthetic domain: chains of phrases over lists, texts and numbers, each with a reference and tests.
 
-In: a `SyntheticConfig` or `SyntheticSource`; out: `Problem`s. Pure functions of (seed, split, statements): the i-th
+In: a `SyntheticSource`; out: `Problem`s. Pure functions of (seed, split, statements): the i-th
 problem with m statements is the same one in every call, and so is its id.
 
 Three things keep the splits apart, for all seeds: the skeleton of the reference decides the split, the chain of
@@ -67,33 +67,6 @@ _CHOICES = {
 
 Link = tuple[Operation, int]
 """An operation with its operand."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SyntheticConfig:
-    """The synthetic problems of a run.
-
-    Attributes:
-      seed: other seeds give other problems of the same splits.
-      train_count: number of problems for training.
-      validation_count: number of problems for choosing checkpoints.
-      test_count: number of problems for evaluation.
-      min_statements: least number of statements of a reference.
-      max_statements: largest number of statements of a reference.
-    """
-
-    seed: int = 0
-    train_count: int = 2000
-    validation_count: int = 200
-    test_count: int = 300
-    min_statements: int = 2
-    max_statements: int = 8
-
-    def load(self) -> list[Problem]:
-        """The problems of all three splits."""
-        counts = {"train": self.train_count, "validation": self.validation_count, "test": self.test_count}
-        span = self.min_statements, self.max_statements
-        return [problem for split, count in counts.items() for problem in generate(split, count, *span, self.seed)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from prm_jax.errors import UserError
 from prm_jax.problems.operation import VARIABLES
 from prm_jax.problems.skeleton import count_statements, skeleton
-from prm_jax.problems.synthetic import OPERATIONS, SyntheticConfig, SyntheticSource, generate
+from prm_jax.problems.synthetic import OPERATIONS, SyntheticSource, generate
 
 SPLITS = ("train", "validation", "test")
 INPUTS = {
@@ -156,5 +156,3 @@ def test_sources_are_hashable_and_load():
     source = SyntheticSource("validation", 4, 2, 3, seed=1)
     assert hash(source) == hash(SyntheticSource("validation", 4, 2, 3, seed=1))
     assert source.load() == generate("validation", 4, 2, 3, seed=1)
-    config = SyntheticConfig(seed=1, train_count=3, validation_count=2, test_count=1, max_statements=3)
-    assert [p.split for p in config.load()] == ["train"] * 3 + ["validation"] * 2 + ["test"]
