@@ -1,7 +1,7 @@
 """Step labels from execution: of variants of the references, and of a policy's own programs.
 
-`label_problems` turns `Problem`s into labelled references, mutants and refactorings; `beam.py` calls it shard by
-shard. `label_samples` labels what a policy wrote by tracing it beside the reference; the stages of PPO and
+`label_problems` turns `Problem`s into labelled references, demonstrations, mutants and refactorings; `beam.py` calls
+it shard by shard. `label_samples` labels what a policy wrote by tracing it beside the reference; the stages of PPO and
 evaluation call it. Only visible tests are used. All programs of a call go through the sandbox in one batch.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from prm_jax.errors import UserError
 from prm_jax.execution.grade import REFERENCE_CPU_SECONDS, cpu_limit, program_for
@@ -116,10 +116,11 @@ def _reason(problem: Problem, verdict: Verdict) -> str:
 def label_problems(
     problems: Sequence[Problem], sandbox: Sandbox, config: LabelConfig, tally: Tally | None = None
 ) -> list[LabelledProgram]:
-    """Labels each problem's reference and its variants.
+    """Labels each problem's reference, its demonstration where it has one, and variants of the reference.
 
     A mutant that fails: the edited step is wrong, the steps before it right. A variant that passes: right. Steps
-    that no test executes are neutral. Flaky and unknown verdicts label nothing.
+    that no test executes are neutral. Flaky and unknown verdicts label nothing. A demonstration is labelled as a
+    policy's own program is, by trace.
 
     Args:
       problems: any problems; one whose reference fails its visible tests gives no rows.
@@ -136,11 +137,37 @@ def label_problems(
     pairs = [(each, variant) for each in references for variant in _sample(each, config, donors)]
     verdicts = sandbox.run([_variant_program(reference, variant, config) for reference, variant in pairs])
     rows: dict[str, list[LabelledProgram]] = {each.problem.id: [_reference_row(each)] for each in references}
+    for reference, row in _demonstrations(references, sandbox, config, tally):
+        rows[reference.problem.id].append(row)
     for (reference, variant), verdict in zip(pairs, verdicts, strict=True):
         row = _variant_row(reference, variant, verdict, config, tally)
         if row is not None:
             rows[reference.problem.id].append(row)
     return [row for group in rows.values() for row in group]
+
+
+def _demonstrations(
+    references: Sequence[Reference], sandbox: Sandbox, config: LabelConfig, tally: Tally
+) -> Iterator[tuple[Reference, LabelledProgram]]:
+    """The rows of demonstrations that are not the reference."""
+    shown = [each for each in references if each.problem.demonstration]
+    if not shown:
+        return
+    limits = [config.cpu_limit(each.verdict) for each in shown]
+    verdicts = sandbox.run(
+        [_traced(each.problem, each.problem.demonstration, limit) for each, limit in zip(shown, limits, strict=True)]
+    )
+    for each, verdict in zip(shown, verdicts, strict=True):
+        row = _traced_row(each, each.problem.demonstration, verdict, config, "demonstration")
+        if row is None:
+            tally.dropped["unclear demonstration"] += 1
+        else:
+            yield each, dataclasses.replace(row, demonstration=True)
+
+
+def _traced(problem: Problem, text: str, limit: float) -> Program:
+    """The run of a program that is no variant of the reference: only its trace can tell which step is wrong."""
+    return program_for(problem, text, hidden=False, cpu_seconds=limit, trace=True)
 
 
 def _variant_program(reference: Reference, variant: Variant, config: LabelConfig) -> Program:
@@ -160,6 +187,8 @@ def _donors(references: Sequence[Reference]) -> dict[str, Donors]:
 def _sample(reference: Reference, config: LabelConfig, donors: Mapping[str, Donors]) -> list[Variant]:
     problem = reference.problem
     mutants, refactorings = config.mutants_per_step, config.refactorings_per_step
+    if not mutants and not refactorings:
+        return []
     rng = random.Random(f"{config.seed}/{problem.id}")
     variants = sample_variants(problem.reference, mutants, refactorings, rng, donors.get(problem.split))
     if config.variants_per_program and len(variants) > config.variants_per_program:
@@ -169,8 +198,9 @@ def _sample(reference: Reference, config: LabelConfig, donors: Mapping[str, Dono
 
 def _reference_row(reference: Reference) -> LabelledProgram:
     labels = passing_labels(reference.steps, reference.executed)
-    text = reference.problem.reference
-    return _row(reference.problem, text, reference.steps, labels, reference.verdict, "reference", "mutation")
+    problem = reference.problem
+    row = _row(problem, problem.reference, reference.steps, labels, reference.verdict, "reference", "mutation")
+    return dataclasses.replace(row, demonstration=not problem.demonstration)
 
 
 def _variant_row(
@@ -219,17 +249,18 @@ def label_samples(
     for problem, text in samples:
         reference = references[problem.id]
         limit = (limits or {}).get(problem.id) or (config.cpu_limit(reference.verdict) if reference else 1.0)
-        programs.append(program_for(problem, text, hidden=False, cpu_seconds=limit, trace=True))
+        programs.append(_traced(problem, text, limit))
     verdicts = sandbox.run(programs)
     return [
-        _sample_row(references[problem.id], text, verdict, config)
+        _traced_row(references[problem.id], text, verdict, config, "sample")
         for (problem, text), verdict in zip(samples, verdicts, strict=True)
     ]
 
 
-def _sample_row(
-    reference: Reference | None, text: str, verdict: Verdict, config: LabelConfig
+def _traced_row(
+    reference: Reference | None, text: str, verdict: Verdict, config: LabelConfig, operator: str
 ) -> LabelledProgram | None:
+    """The row of a traced program; None where its verdict teaches nothing."""
     if reference is None or verdict.flaky or verdict.outcome is Outcome.UNKNOWN:
         return None
     problem = reference.problem
@@ -247,7 +278,7 @@ def _sample_row(
             if method == "diagnostics" and not verdict.executed_lines:
                 executed = frozenset(range(error.step))  # It ran nowhere, so that coverage says nothing.
             labels = failing_labels(steps, error.step, executed, config.after_error, error.neutral)
-    return _row(problem, text, steps, labels, verdict, "sample", method)
+    return _row(problem, text, steps, labels, verdict, operator, method)
 
 
 def _row(

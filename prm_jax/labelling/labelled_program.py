@@ -30,11 +30,12 @@ class LabelledProgram:
       step_ends: byte offset (exclusive, in UTF-8) of the end of each step, as `text.steps` gives them.
       labels: one `Label` per step.
       passed: whether it passed every test that labelling may use.
-      operator: name of the mutation or refactoring; `"reference"` or `"sample"` where there was none.
+      operator: name of the mutation or refactoring; where none, `"reference"`, `"demonstration"` or `"sample"`.
       method: `"mutation"`, `"trace"` or `"diagnostics"`.
       outcome: the `Outcome` value of the verdict.
       edited_step: index of the step that the operator edited; -1 where there was none.
       failing_test: index of the first failing test; -1 where all passed.
+      demonstration: whether SFT imitates it.
     """
 
     problem_id: str
@@ -50,6 +51,7 @@ class LabelledProgram:
     outcome: str
     edited_step: int = -1
     failing_test: int = -1
+    demonstration: bool = False
 
     @property
     def first_wrong(self) -> int:

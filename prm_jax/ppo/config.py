@@ -31,7 +31,9 @@ class PpoConfig:
       samples_per_prompt: programs sampled for each of them.
       temperature: of sampling, and of every log-probability.
       max_new_tokens: a program that has not ended by then is cut, and fails.
-      learning_rate: Adam's rate for the policy, constant.
+      learning_rate: Adam's rate for the policy, constant after the warm-up.
+      warmup_updates: the policy's first updates, over which its rate rises linearly from 0: Adam's first steps go as
+        far in the directions of noise as in that of the signal.
       max_grad_norm: gradients of policy and critic are clipped to this global norm, each on its own.
       critic: the value function.
       clip: of the probability ratio.
@@ -43,7 +45,7 @@ class PpoConfig:
         common to them says how hard the problem is, not how good the program.
       whiten: whether advantages are whitened over the rollout.
       kl_coefficient: weight of the divergence from the SFT reference.
-      kl_in: `"loss"` (k3, a term of the loss) or `"reward"` (k1, taken from each token's reward).
+      kl_in: `"loss"` (k2, a term of the loss) or `"reward"` (k1, taken from each token's reward).
       kl_target: nats per token that the coefficient is steered to; 0 keeps the coefficient fixed.
       kl_gain: gain of that steering, see `kl.adapt_coefficient`.
       entropy_coefficient: weight of the entropy bonus.
@@ -65,6 +67,7 @@ class PpoConfig:
     temperature: float = 1.0
     max_new_tokens: int = 96
     learning_rate: float = 3e-4
+    warmup_updates: int = 0
     max_grad_norm: float = 1.0
     critic: CriticConfig = CriticConfig()
     clip: float = 0.2

@@ -76,16 +76,21 @@ def token_kl(
     logprobs: Float[Array, "B T"],
     reference_logprobs: Float[Array, "B T"],
     mask: Bool[Array, "B T"],
-    estimator: Literal["k1", "k3"] = "k3",
+    estimator: Literal["k1", "k2", "k3"] = "k3",
 ) -> Float[Array, "B T"]:
     """Per-token estimates of KL(policy || reference) from the policy's own samples; 0 outside the mask.
 
-    With d = log reference - log policy: k1 = -d, unbiased and of either sign; k3 = exp(d) - 1 - d, unbiased, never
-    negative, of lower variance (Schulman, "Approximating KL divergence", 2020).
+    With d = log reference - log policy: k1 = -d, unbiased and of either sign; k2 = d^2 / 2, biased, never negative;
+    k3 = exp(d) - 1 - d, unbiased, never negative, of lower variance (Schulman, "Approximating KL divergence", 2020).
+
+    To measure, take k3. As a loss take k2: its gradient -d grad(log policy) has the mean of the divergence's own, while
+    that of k3 grows like exp(d) on a token that the policy has just unlearnt, and one such token outweighs a minibatch.
     """
     difference = jnp.where(mask, reference_logprobs - logprobs, 0.0)
     if estimator == "k1":
         return -difference
+    if estimator == "k2":
+        return 0.5 * jnp.square(difference)
     return jnp.expm1(difference) - difference
 
 
@@ -93,7 +98,7 @@ def kl_loss(
     logprobs: Float[Array, "B T"],
     reference_logprobs: Float[Array, "B T"],
     mask: Bool[Array, "B T"],
-    estimator: Literal["k1", "k3"] = "k3",
+    estimator: Literal["k1", "k2", "k3"] = "k3",
 ) -> Loss:
     """Token mean of `token_kl`, as loss and as the metric `kl`."""
     loss = masked_mean(token_kl(logprobs, reference_logprobs, mask, estimator), mask)

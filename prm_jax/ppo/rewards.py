@@ -80,6 +80,11 @@ class RewardRule(Protocol):
 
     def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
         """Gives float32 rewards, zero on every token that earns nothing."""
+        ...
+
+    def judged(self, inputs: RewardInputs) -> Bool[Array, "B T"]:
+        """The tokens that the rule can judge. Others are outside every loss, as if the episode had ended before them."""
+        return jnp.ones((inputs.outcome.shape[0], inputs.length), bool)
 
 
 def score_from_logit(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -114,6 +119,14 @@ def _success(inputs: RewardInputs) -> Float[Array, " B"]:
     return jnp.where(inputs.truncated, 0.0, jnp.asarray(inputs.outcome, jnp.float32))
 
 
+def _until(first_wrong: Int[Array, " B"], inputs: RewardInputs) -> Bool[Array, "B T"]:
+    """The tokens up to the end of the first wrong step; all of them where there is none."""
+    ends = jnp.take_along_axis(inputs.step_scores.ends, jnp.maximum(first_wrong, 0)[:, None], axis=1)
+    # A step that the completion does not close has no end: nothing stands behind it.
+    last = jnp.where((first_wrong[:, None] >= 0) & (ends >= 0), ends, inputs.length)
+    return jnp.arange(inputs.length)[None, :] <= last
+
+
 def _up_to_error(first_wrong: Int[Array, " B"], inputs: RewardInputs, good: float, bad: float) -> Float[Array, "B T"]:
     """+good/n before the first wrong step, -bad/n on it, nothing later or where a failure's error is not found."""
     index = jnp.arange(inputs.step_scores.mask.shape[1])[None, :]
@@ -125,7 +138,7 @@ def _up_to_error(first_wrong: Int[Array, " B"], inputs: RewardInputs, good: floa
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class Outcome(RewardRule):
     """r[last] = weight O: the verdict and nothing else."""
 
     weight: float = 1.0
@@ -136,7 +149,7 @@ class Outcome:
 
 
 @dataclasses.dataclass(frozen=True)
-class OutcomeGraded:
+class OutcomeGraded(RewardRule):
     """r[last] = the value of the verdict's grade; defaults from CodeRL (Le et al. 2022, equation 5).
 
     A completion cut by length gets the value of the grade that its text earned, but never `right`.
@@ -155,7 +168,7 @@ class OutcomeGraded:
 
 
 @dataclasses.dataclass(frozen=True)
-class Orm:
+class Orm(RewardRule):
     """r[last] = weight s_ORM + outcome_weight O, with s_ORM = -1 for a completion cut by length."""
 
     weight: float = 1.0
@@ -168,7 +181,7 @@ class Orm:
 
 
 @dataclasses.dataclass(frozen=True)
-class PrmSum:
+class PrmSum(RewardRule):
     """r[end_i] = weight s_i: PRLCoder as published (Ye et al. 2025).
 
     Neither length normalisation nor outcome; known to be hacked by more lines.
@@ -182,7 +195,7 @@ class PrmSum:
 
 
 @dataclasses.dataclass(frozen=True)
-class PrmMean:
+class PrmMean(RewardRule):
     """r[end_i] = weight s_i / n, plus outcome_weight O at the last token (Dai et al. 2024, section 3.2).
 
     With weight <= outcome_weight the process reward cannot outvote execution.
@@ -198,7 +211,7 @@ class PrmMean:
 
 
 @dataclasses.dataclass(frozen=True)
-class PrmGated:
+class PrmGated(RewardRule):
     """r[end_i] = 1[O = 1] weight s_i / n, plus outcome_weight O at the last token (ReCode, Posterior-GRPO)."""
 
     weight: float = 1.0
@@ -212,7 +225,7 @@ class PrmGated:
 
 
 @dataclasses.dataclass(frozen=True)
-class PrmMin:
+class PrmMin(RewardRule):
     """r[end_i] = weight w_i s_i, w = softmax(-s / temperature) over scored steps, plus outcome_weight O at the end.
 
     PURE (Cheng et al. 2025, equation 5): the worst step carries nearly all of the credit.
@@ -231,7 +244,7 @@ class PrmMin:
 
 
 @dataclasses.dataclass(frozen=True)
-class PrmDelta:
+class PrmDelta(RewardRule):
     """r[end_i] = weight (s_i - s_j), j the scored step before i, plus outcome_weight O at the last token.
 
     Before the first step s = 0, even odds. Progress (PAV, Setlur et al. 2024; Gao et al. 2024): the sum telescopes to
@@ -254,12 +267,12 @@ class PrmDelta:
 
 
 @dataclasses.dataclass(frozen=True)
-class FirstError:
+class FirstError(RewardRule):
     """+good/n before the first wrong step, -bad/n on it, 0 later, plus outcome_weight O; the PRM finds the wrong step.
 
     VPPO ("Save the Good Prefix", 2601.18984). Only failing programs are searched: the first scored step with
     s < threshold is the wrong one; where no step is below it, the program earns no process reward. Every step of a
-    passing program is good.
+    passing program is good. What stands behind the wrong step is not judged.
     """
 
     good: float = 1.0
@@ -269,18 +282,25 @@ class FirstError:
 
     def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
         """Gives float32 rewards, zero on every token that earns nothing."""
+        process = _up_to_error(self._found(inputs), inputs, self.good, self.bad)
+        return process + at_last(self.outcome_weight * _success(inputs), inputs)
+
+    def judged(self, inputs: RewardInputs) -> Bool[Array, "B T"]:
+        """The tokens up to the end of the wrong step."""
+        return _until(self._found(inputs), inputs)
+
+    def _found(self, inputs: RewardInputs) -> Int[Array, " B"]:
         steps = inputs.step_scores
         below = steps.mask & (steps.scores < self.threshold) & (_success(inputs) == 0)[:, None]
-        found = jnp.where(jnp.any(below, axis=1), jnp.argmax(below, axis=1), -1)
-        process = _up_to_error(found, inputs, self.good, self.bad)
-        return process + at_last(self.outcome_weight * _success(inputs), inputs)
+        return jnp.where(jnp.any(below, axis=1), jnp.argmax(below, axis=1), -1)
 
 
 @dataclasses.dataclass(frozen=True)
-class FirstErrorExact:
+class FirstErrorExact(RewardRule):
     """+good/n before the first wrong step, -bad/n on it, 0 later, plus outcome_weight O; found by the interpreter.
 
-    EGCA's credit assignment from the execution trace, without a PRM: the baseline that a PRM must beat.
+    EGCA's credit assignment from the execution trace, without a PRM: the baseline that a PRM must beat. What stands
+    behind the wrong step is not judged: it may be right, and the verdict cannot tell.
     """
 
     good: float = 1.0
@@ -292,9 +312,13 @@ class FirstErrorExact:
         process = _up_to_error(inputs.first_wrong, inputs, self.good, self.bad)
         return process + at_last(self.outcome_weight * _success(inputs), inputs)
 
+    def judged(self, inputs: RewardInputs) -> Bool[Array, "B T"]:
+        """The tokens up to the end of the wrong step."""
+        return _until(inputs.first_wrong, inputs)
+
 
 @dataclasses.dataclass(frozen=True)
-class Random:
+class Random(RewardRule):
     """r[last] = 1 with `probability`, else 0, drawn from seed, update, problem and row: a control without knowledge."""
 
     probability: float = 0.5
@@ -312,10 +336,13 @@ class Random:
 
 
 @functools.partial(jax.jit, static_argnames="rule")
-def token_rewards(rule: RewardRule, inputs: RewardInputs, known: Bool[Array, " B"]) -> Float[Array, "B T"]:
+def token_rewards(
+    rule: RewardRule, inputs: RewardInputs, known: Bool[Array, " B"]
+) -> tuple[Float[Array, "B T"], Bool[Array, "B T"]]:
     """Applies a rule; rows whose verdict is unknown earn nothing (`Rollout.mask` also takes them out of every loss).
 
     Returns:
-      Float32 rewards.
+      Float32 rewards, and the tokens that the rule judges.
     """
-    return jnp.where(known[:, None], jnp.asarray(rule(inputs), jnp.float32), 0.0)
+    judged = rule.judged(inputs)
+    return jnp.where(known[:, None] & judged, jnp.asarray(rule(inputs), jnp.float32), 0.0), judged

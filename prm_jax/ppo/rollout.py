@@ -39,6 +39,7 @@ class Rollout(flax.struct.PyTreeNode):
       rewards: token rewards, without the KL penalty.
       problem: index into the host's table of problems.
       known: False where the verdict is unknown: the row is then outside every loss and statistic.
+      judged: False on the tokens that the reward rule cannot judge: they are outside every loss.
     """
 
     tokens: Int[Array, "B T"]
@@ -51,11 +52,12 @@ class Rollout(flax.struct.PyTreeNode):
     rewards: Float[Array, "B T"]
     problem: Int[Array, " B"]
     known: Bool[Array, " B"]
+    judged: Bool[Array, "B T"]
 
     @property
     def mask(self) -> Bool[Array, "B T"]:
-        """The tokens that count: sampled, in a row whose verdict is known."""
-        return self.completion & self.known[:, None]
+        """The tokens that count: sampled, judged, in a row whose verdict is known."""
+        return self.completion & self.judged & self.known[:, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +127,7 @@ def assemble(prompts: PromptBatch, completions: Any) -> Rollout:
         rewards=zeros,
         problem=jnp.asarray(prompts.problem, jnp.int32),
         known=jnp.ones(len(starts), bool),
+        judged=jnp.asarray(completion),
     )
 
 

@@ -65,10 +65,12 @@ class Minibatch:
 def make_optimizers(config: PpoConfig) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
     """Adam behind a clip by global norm, for the policy and for the critic."""
 
-    def adam(learning_rate: float) -> optax.GradientTransformation:
+    def adam(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(learning_rate))
 
-    return adam(config.learning_rate), adam(config.critic.learning_rate)
+    rising = config.warmup_updates * config.epochs * config.minibatches
+    policy_rate = optax.linear_schedule(0.0, config.learning_rate, rising) if rising else config.learning_rate
+    return adam(policy_rate), adam(config.critic.learning_rate)
 
 
 def init_state(config: PpoConfig, params: Any, critic_params: Any) -> PpoState:
@@ -144,7 +146,7 @@ def ppo_loss(
     entropy_term, entropy_metrics = losses.entropy_loss(entropy, batch.mask)
     total = policy_term + value_term + config.entropy_coefficient * entropy_term
     if config.kl_in == "loss":
-        total += kl_coefficient * losses.kl_loss(logprobs, batch.ref_logprobs, batch.mask)[0]
+        total += kl_coefficient * losses.kl_loss(logprobs, batch.ref_logprobs, batch.mask, "k2")[0]
     metrics = {"policy_loss": policy_term, "value_loss": value_term}
     return total, metrics | policy_metrics | value_metrics | entropy_metrics
 

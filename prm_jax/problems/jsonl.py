@@ -10,6 +10,7 @@
 | `split` | string | `"train"` (default), `"validation"` or `"test"` |
 | `setup` | string | code executed before the program, default empty |
 | `provenance` | string | where the problem comes from and under which licence, default the file |
+| `demonstration` | string | a program that SFT imitates in place of the reference; it need not pass, default empty |
 
 A test as an object has either `assert` (one assert statement) or `call` and `expected` (both strings of Python,
 `expected` a literal), and optionally `visible` (default true).
@@ -33,7 +34,7 @@ from prm_jax.problems.reading import normalise_source, read_text
 from prm_jax.problems.skeleton import count_statements
 
 _REQUIRED = ("id", "prompt", "entry_point", "reference", "tests")
-_OPTIONAL = {"split": "train", "setup": "", "provenance": ""}
+_OPTIONAL = {"split": "train", "setup": "", "provenance": "", "demonstration": ""}
 _SPLITS = ("train", "validation", "test")
 _TEST_FIELDS = {"assert", "call", "expected", "visible"}
 
@@ -133,6 +134,7 @@ def _problem(line: str, provenance: str) -> Problem:
         setup=normalise_source(fields["setup"]) if fields["setup"].strip() else "",
         difficulty=difficulty,
         provenance=fields["provenance"] or provenance,
+        demonstration=normalise_source(fields["demonstration"]) if fields["demonstration"].strip() else "",
     )
 
 

@@ -49,6 +49,8 @@ class Problem:
       setup: code executed before the program, e.g. imports that the tests need.
       difficulty: number of statements of the reference, the `def` and docstrings not counted.
       provenance: where the problem comes from and under which licence.
+      demonstration: the program that SFT imitates where that is not the reference. It need not pass: a policy that
+        was taught by flawed programs is what RL is for.
     """
 
     id: str
@@ -61,6 +63,7 @@ class Problem:
     setup: str = ""
     difficulty: int = 0
     provenance: str = ""
+    demonstration: str = ""
 
     @property
     def visible_tests(self) -> tuple[Test, ...]:

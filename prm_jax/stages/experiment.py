@@ -26,9 +26,11 @@ class ProblemSets:
     """Which problems serve which end. A problem of `validation` or `evaluation` never reaches training.
 
     Attributes:
-      demonstrations: their references are what SFT imitates: a fixed, limited set.
+      demonstrations: their demonstrations, or references where they have none, are what SFT imitates: a fixed,
+        limited set.
       practice: RL's prompts; the demonstrations' problems where it is empty.
-      labelled: with the demonstrations, what the reward models are trained on; the practice where it is empty.
+      labelled: their references are mutated and refactored: what the reward models are trained on; the practice where
+        it is empty.
       validation: chooses checkpoints and draws learning curves.
       evaluation: the held-out problems of the result table.
     """
@@ -74,6 +76,12 @@ class LearningConfig:
     fit: FitConfig = FitConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: int = 32
+
+    def lasting(self, steps: int) -> LearningConfig:
+        """The same for another number of steps; the schedule of the learning rate ends with them."""
+        warmup = min(self.optimizer.warmup_steps, steps)
+        optimizer = dataclasses.replace(self.optimizer, total_steps=steps, warmup_steps=warmup)
+        return dataclasses.replace(self, fit=dataclasses.replace(self.fit, steps=steps), optimizer=optimizer)
 
 
 @dataclasses.dataclass(frozen=True)

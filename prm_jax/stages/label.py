@@ -1,11 +1,13 @@
 """Stage `label`: problems in, step-labelled programs out: JSONL shards, a card of counts, a TFDS data set.
 
-Two families of programs are labelled: `demonstrations` (with the held-out problems, which only judge the PRM) and,
-where the reward models learn from further problems, `others`.
+Up to two families of programs are labelled: `demonstrations` and, where the reward models learn from further problems,
+`others`. Variants of references are made in one of them: in `others` where there is that family. The held-out problems,
+which only judge the PRM, are in that family too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from etils import epath
 
 from prm_jax.labelling.beam import run_labelling
+from prm_jax.labelling.label import LabelConfig
 from prm_jax.problems.problem import Problem
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.problem_sets import problems_of
@@ -30,15 +33,18 @@ def label(experiment: Experiment, run_dir: str) -> None:
     run.stage("label", configuration, functools.partial(_label, experiment))
 
 
-def families(experiment: Experiment) -> dict[str, list[Problem]]:
-    """The problems of each family of labelled programs."""
+def families(experiment: Experiment) -> dict[str, tuple[list[Problem], LabelConfig]]:
+    """The problems of each family of labelled programs, and how to label them."""
     sets = experiment.problems
     demonstrations = problems_of(sets, "demonstrations")
     held_out = [p for part in ("validation", "evaluation") if getattr(sets, part) for p in problems_of(sets, part)]
     known = {problem.id for problem in demonstrations}
     others = [problem for problem in problems_of(sets, "labelled") if problem.id not in known]
-    found = {"demonstrations": [*demonstrations, *held_out]}
-    return found | {"others": others} if others else found
+    config = experiment.labels
+    if not others:
+        return {"demonstrations": ([*demonstrations, *held_out], config)}
+    bare = dataclasses.replace(config, mutants_per_step=0, refactorings_per_step=0)
+    return {"demonstrations": ([*demonstrations], bare), "others": ([*others, *held_out], config)}
 
 
 def dataset_folder(run: RunDirectory, family: str) -> epath.Path:
@@ -51,12 +57,12 @@ def _label(experiment: Experiment, folder: epath.Path) -> dict[str, Any]:
     from prm_jax.tasks.builder import build_dataset
 
     summary: dict[str, Any] = {}
-    for family, problems in families(experiment).items():
+    for family, (problems, config) in families(experiment).items():
         with Progress(f"label {family}", SHARDS) as progress:
             run_labelling(
                 problems,
                 folder / family,
-                experiment.labels,
+                config,
                 experiment.sandbox,
                 shards=SHARDS,
                 progress=lambda done, _: progress.update(done),

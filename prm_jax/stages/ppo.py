@@ -98,17 +98,18 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
 
 def _sft_more(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path) -> dict[str, Any]:
     model = model_config(experiment, load_tokenizer(run))
-    learning, config = experiment.sft, experiment.ppo
-    batch_tokens = learning.batch_size * experiment.text.max_length
+    config = experiment.ppo
+    batch_tokens = experiment.sft.batch_size * experiment.text.max_length
     rollout_tokens = config.updates * config.batch_size * config.max_new_tokens
     steps = max(1, round(rollout_tokens / batch_tokens))
     # The last rate of a cosine is 0, so the control starts a schedule of its own.
-    optimizer = make_optimizer(dataclasses.replace(learning.optimizer, total_steps=steps))
+    learning = experiment.sft.lasting(steps)
+    optimizer = make_optimizer(learning.optimizer)
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
         policy = load_policy(run, "sft", model, mesh)
         state, shardings = sharded_train_state(policy, functools.partial(boxed_policy, model), optimizer, mesh)
         result = fit(
-            dataclasses.replace(learning.fit, steps=steps, patience=0),
+            dataclasses.replace(learning.fit, patience=0),
             state,
             make_train_step(sft_loss_of(model), optimizer, seed=experiment.seed, state_shardings=shardings),
             demonstration_batches(run, learning.batch_size, experiment.seed + 1),

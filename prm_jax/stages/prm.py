@@ -1,8 +1,8 @@
 """Stage `prm`: step labels in, the process reward model out, with a blind twin that never sees a prompt.
 
 The PRM starts from the SFT policy's trunk and learns from two kinds of programs: variants of references (the tasks'
-rows) and the policy's own programs, labelled by the interpreter. The twin learns from the variants alone; that the
-PRM beats it shows that the PRM reads what was asked for.
+rows) and the policy's own programs, labelled by the interpreter. The twin learns from the variants alone, in as many
+passes; that the PRM beats it shows that the PRM reads what was asked for.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def prm(experiment: Experiment, run_dir: str) -> None:
 
 
 def labelled_programs(run: RunDirectory, split: str) -> list[LabelledProgram]:
-    """The labelled programs of a split of the demonstrations' family, which holds all held-out problems."""
-    shards = sorted((run.folder("label") / "demonstrations").glob("labelled-*.jsonl"))
+    """The labelled programs of a split."""
+    shards = sorted(run.folder("label").glob("*/labelled-*.jsonl"))
     return [row for shard in shards for row in read_labelled(shard) if row.split == split]
 
 
@@ -160,17 +160,25 @@ def _prm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
     own = _own_rows(experiment, run, rows.tokens.shape[1])
     if own is not None:
         rows = TokenBatch(*(np.concatenate(fields) for fields in zip(rows, own, strict=True)))
-    summary = _train(experiment, run, folder, rows, "prm", prompt=True)
+    summary = _train(experiment, run, folder, rows, experiment.prm, "prm", prompt=True)
     return summary | {"own_rows": 0 if own is None else len(own.tokens)}
 
 
 def _blind(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
     rows = load_rows(run.folder("tasks") / "prm_blind")
-    return _train(experiment, run, folder, rows, "prm_blind", prompt=False)
+    # Without prompts more programs share a row, so that the same steps would be more passes.
+    steps = round(experiment.prm.fit.steps * len(rows.tokens) / run.record_of("prm")["summary"]["rows"])
+    return _train(experiment, run, folder, rows, experiment.prm.lasting(max(1, steps)), "prm_blind", prompt=False)
 
 
 def _train(
-    experiment: Experiment, run: RunDirectory, folder: epath.Path, rows: TokenBatch, label: str, prompt: bool
+    experiment: Experiment,
+    run: RunDirectory,
+    folder: epath.Path,
+    rows: TokenBatch,
+    learning: LearningConfig,
+    label: str,
+    prompt: bool,
 ) -> dict[str, Any]:
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
@@ -178,7 +186,7 @@ def _train(
     with mesh_of(experiment) as mesh:
         trunk = load_policy(run, "sft", model, mesh)["trunk"]
         result = train_scorer(
-            experiment.prm, model, mesh, trunk, rows, validation, tokenizer, folder,
+            learning, model, mesh, trunk, rows, validation, tokenizer, folder,
             seed=experiment.seed, label=label, prompt=prompt,
         )  # fmt: skip
     save_params(folder, result.best_params)

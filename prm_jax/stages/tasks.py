@@ -77,12 +77,13 @@ def _tasks(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dic
     datasets = {names[family]: str(dataset_folder(run, family)) for family in families(experiment)}
     relative = {name: os.path.relpath(path, run.path) for name, path in datasets.items()}
     write_json(folder / SERVED, {"families": relative, "max_length": experiment.text.max_length})
-    widest = serve(run.path)[-1]
+    serve(run.path)
+    judged = list(datasets)[-1]
     length = experiment.text.max_length
     sft = export_rows(f"{experiment.name}_sft", "train", length, "sft", folder / "sft")
-    prm = export_rows(f"{widest}_prm", "train", length, "prm", folder / "prm")
-    blind = export_rows(f"{widest}_prm_blind", "train", length, "prm", folder / "prm_blind")
-    orm = export_rows(f"{widest}_orm", "train", length, "orm", folder / "orm")
+    prm = export_rows(f"{judged}_prm", "train", length, "prm", folder / "prm")
+    blind = export_rows(f"{judged}_prm_blind", "train", length, "prm", folder / "prm_blind")
+    orm = export_rows(f"{judged}_orm", "train", length, "orm", folder / "orm")
     practice = problems_of(experiment.problems, "practice")
     prompts = export_prompts(practice, tokenizer, folder / "prompts", experiment.text.max_prompt, experiment.name)
     metas = {"sft": sft, "prm": prm, "prm_blind": blind, "orm": orm, "prompts": prompts}
@@ -91,5 +92,6 @@ def _tasks(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dic
 
 def _train_tokenizer(experiment: Experiment) -> BpeTokenizer:
     demonstrations = problems_of(experiment.problems, "demonstrations")
-    texts = [text for problem in demonstrations for text in (problem.prompt + "\n", problem.reference)]
+    shown = ((problem.prompt + "\n", problem.demonstration or problem.reference) for problem in demonstrations)
+    texts = [text for pair in shown for text in pair]
     return BpeTokenizer.train(texts, experiment.text.vocabulary_size, experiment.text.pieces)

@@ -6,7 +6,7 @@ feature from its count of non-zeros:
 
 | task | rows | labels |
 |---|---|---|
-| `<name>_sft` | references that pass | 1 prompt, 2 program |
+| `<name>_sft` | demonstrations | 1 prompt, 2 program |
 | `<name>_prm` | every program | a `Label` on the token that ends each step, else `NEUTRAL` |
 | `<name>_prm_blind` | every program, behind an empty prompt | as `<name>_prm`: what can be told without the prompt |
 | `<name>_orm` | every program | `RIGHT` or `WRONG` (passed or not) on `eos`, else `NEUTRAL` |
@@ -42,7 +42,7 @@ SFT_GIVEN, SFT_PREDICTED = 1, 2
 ALL_PROBLEMS = "all"
 
 _LOG = logging.getLogger(__name__)
-_FIELDS = ("problem_id", "prompt", "text", "operator", "passed", "step_ends", "labels")
+_FIELDS = ("problem_id", "prompt", "text", "demonstration", "passed", "step_ends", "labels")
 
 
 class ProgramRows:
@@ -81,10 +81,10 @@ class ProgramRows:
             )
 
     def _row(
-        self, prompt: str, text: str, operator: str, passed: bool, step_ends: list[int], labels: list[int]
+        self, prompt: str, text: str, demonstration: bool, passed: bool, step_ends: list[int], labels: list[int]
     ) -> tuple[list[int], list[int]]:
         """Targets and labels of one program; nothing where the task has no use for it."""
-        if self._kind == "sft" and not (operator == "reference" and passed):
+        if self._kind == "sft" and not demonstration:
             return [], []
         ids, prompt_length = program_row("" if self._kind == "prm_blind" else prompt, text, self._tokenizer)
         program = ids[prompt_length:]
@@ -181,10 +181,10 @@ def _strings(dataset: tf.data.Dataset) -> Iterator[tuple]:
     chosen = dataset.map(lambda row: {field: row[field] for field in _FIELDS})
     # Padded batches are the fast way out of TensorFlow; lists are cut back to length below.
     for batch in chosen.padded_batch(256).as_numpy_iterator():
-        for problem, prompt, text, operator, passed, ends, labels in zip(*(batch[f] for f in _FIELDS), strict=True):
+        for problem, prompt, text, shown, passed, ends, labels in zip(*(batch[f] for f in _FIELDS), strict=True):
             count = np.count_nonzero(labels)  # A label is never 0; a step end is, in an empty program.
             steps = ends[:count].tolist(), labels[:count].tolist()
-            yield problem.decode(), prompt.decode(), text.decode(), operator.decode(), bool(passed), *steps
+            yield problem.decode(), prompt.decode(), text.decode(), bool(shown), bool(passed), *steps
 
 
 def _dense(dataset: tf.data.Dataset) -> tf.data.Dataset:

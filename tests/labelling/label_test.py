@@ -135,6 +135,19 @@ def test_each_step_has_its_share_of_mutants():
     assert all(by_step[step] == 2 for step in (2, 5, 10))
 
 
+def test_a_demonstration_is_labelled_by_trace_and_takes_the_references_place(sandbox):
+    flawed = dataclasses.replace(problem(id="flawed"), demonstration=edited("x > 2", "x > 3"))
+    rows = label_problems(
+        [flawed, problem(id="plain")], sandbox, LabelConfig(mutants_per_step=0, refactorings_per_step=0)
+    )
+    assert [(row.problem_id, row.operator, row.demonstration, row.passed) for row in rows] == [
+        ("flawed", "reference", False, True),
+        ("flawed", "demonstration", True, False),
+        ("plain", "reference", True, True),
+    ]
+    assert rows[1].method == "trace" and rows[1].first_wrong >= 0
+
+
 def test_bad_references_are_named(sandbox):
     tally = Tally()
     rows = label_problems([problem(REFERENCE.replace("> 2", "> 3"), "bad"), problem()], sandbox, LabelConfig(), tally)

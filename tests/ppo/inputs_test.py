@@ -21,7 +21,17 @@ def make(verified, finished=True):
     completion[:, 3:10] = True
     tokens = completion.astype(np.int32)
     rollout = Rollout(
-        tokens, tokens, tokens, completion, zeros, zeros, zeros, zeros, np.arange(count), np.ones(count, bool)
+        tokens,
+        tokens,
+        tokens,
+        completion,
+        zeros,
+        zeros,
+        zeros,
+        zeros,
+        np.arange(count),
+        np.ones(count, bool),
+        completion,
     )
     ends = np.tile(np.array([4, 6, 8, 9, -1], np.int32), (count, 1))
     table = StepTable((TEXT,) * count, (split_steps(TEXT),) * count, ends, ends >= 0)

@@ -17,6 +17,7 @@ CASES = {
     "value": lambda x, mask: losses.value_loss(x, OLD, RETURNS, mask, 0.2),
     "value_unclipped": lambda x, mask: losses.value_loss(x, OLD, RETURNS, mask, 0.0),
     "kl_k1": lambda x, mask: losses.kl_loss(x, OLD, mask, "k1"),
+    "kl_k2": lambda x, mask: losses.kl_loss(x, OLD, mask, "k2"),
     "kl_k3": lambda x, mask: losses.kl_loss(x, OLD, mask, "k3"),
     "entropy": lambda x, mask: losses.entropy_loss(x, mask),
 }
@@ -49,6 +50,7 @@ def test_masked_equals_subset(name):
         "value": lambda x, old, a, r, m: losses.value_loss(x, old, r, m, 0.2),
         "value_unclipped": lambda x, old, a, r, m: losses.value_loss(x, old, r, m, 0.0),
         "kl_k1": lambda x, old, a, r, m: losses.kl_loss(x, old, m, "k1"),
+        "kl_k2": lambda x, old, a, r, m: losses.kl_loss(x, old, m, "k2"),
         "kl_k3": lambda x, old, a, r, m: losses.kl_loss(x, old, m, "k3"),
         "entropy": lambda x, old, a, r, m: losses.entropy_loss(x, m),
     }[name](*arrays)
@@ -92,3 +94,17 @@ def test_kl_estimators_are_unbiased(estimator):
     assert float(jnp.sum(jnp.exp(policy) * kl[0])) == pytest.approx(exact, abs=1e-6)
     if estimator == "k3":
         assert (kl >= 0).all()
+
+
+def test_k2_has_the_gradient_of_the_divergence():
+    logits, reference = jnp.array([1.0, -0.5, 0.2]), jnp.log(jnp.array([0.3, 0.3, 0.4]))
+    policy = jax.nn.softmax(logits)
+
+    def divergence(logits):
+        return jnp.sum(jax.nn.softmax(logits) * (jax.nn.log_softmax(logits) - reference))
+
+    def loss(logits):  # Each token as often as the policy samples it.
+        logprobs = jax.nn.log_softmax(logits)[None]
+        return jnp.sum(policy * losses.token_kl(logprobs, reference[None], jnp.ones((1, 3), bool), "k2")[0])
+
+    np.testing.assert_allclose(jax.grad(loss)(logits), jax.grad(divergence)(logits), atol=1e-6)

@@ -34,6 +34,7 @@ def make_rollout(tokens: np.ndarray) -> Rollout:
         zeros,
         np.arange(count),
         np.ones(count, bool),
+        inside,
     )
 
 

@@ -113,10 +113,25 @@ def test_unscored_steps_earn_nothing_and_leave_the_count(rule):
 @pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: type(rule).__name__)
 def test_unknown_rows_earn_nothing_and_others_keep_theirs(rule):
     known = jnp.array([True, False, True])
-    got = rewards.token_rewards(rule, make_inputs(), known)
-    whole = rule(make_inputs())
+    got, judged = rewards.token_rewards(rule, make_inputs(), known)
+    whole = jnp.where(judged, rule(make_inputs()), 0.0)
     assert not got[1].any()
     np.testing.assert_array_equal(got[jnp.array([0, 2])], whole[jnp.array([0, 2])])
+
+
+def test_what_stands_behind_the_first_wrong_step_is_not_judged():
+    inputs = make_inputs()
+    for rule in (rewards.FirstErrorExact(), rewards.FirstError(threshold=-0.1)):
+        judged = np.asarray(rule.judged(inputs))
+        assert judged[0].all()  # It passed.
+        assert judged[1].tolist() == [token <= 5 for token in range(T)]
+    assert np.asarray(rewards.FirstErrorExact().judged(inputs))[2].tolist() == [token <= 3 for token in range(T)]
+    assert np.asarray(rewards.Outcome().judged(inputs)).all()
+
+
+def test_a_wrong_step_that_is_not_closed_ends_nothing():
+    judged = rewards.FirstErrorExact().judged(make_inputs(first_wrong=jnp.array([-1, 2, 3])))
+    assert ENDS[2, 3] < 0 and np.asarray(judged)[2].all()
 
 
 @pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: type(rule).__name__)

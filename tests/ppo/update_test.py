@@ -55,6 +55,7 @@ def make_rollout() -> tuple[dict, Rollout]:
         rewards=jnp.asarray(np.where(completion, random.normal(size=(8, length)), 0).astype(np.float32)),
         problem=jnp.arange(8) // 2,
         known=jnp.ones(8, bool),
+        judged=jnp.asarray(completion),
     )
     head = critic.init_head(MODEL.width, 8, KEY)
     reference = jax.tree.map(lambda x: x * 1.05, params)

@@ -55,6 +55,12 @@ def test_a_good_row(tmp_path):
         ("add(1, 1)", "2", False),
     ]
     assert problem.provenance.endswith("own.jsonl:1")
+    assert problem.demonstration == ""
+
+
+def test_a_demonstration_may_be_wrong(tmp_path):
+    (problem,) = JsonlSource(write(tmp_path, [{**GOOD, "demonstration": "def add(a, b):\r\n\treturn a - b"}])).load()
+    assert problem.demonstration == "def add(a, b):\n    return a - b\n"
 
 
 @pytest.mark.parametrize(("row", "reason"), BAD)

@@ -1,6 +1,7 @@
 """The synthetic domain: splits apart, references right, tests that tell programs apart."""
 
 import ast
+import dataclasses
 import random
 
 import pytest
@@ -130,6 +131,24 @@ def test_no_stretch_of_a_chain_does_nothing(problems):
     assert not any('    ws = s.split()\n    s = " ".join(ws)\n' in reference for reference in references)
 
 
+def test_demonstrations_slip_as_often_as_asked_and_only_there():
+    plain, slipped = (generate("train", 400, 2, 4, seed=1, slips=slips) for slips in (0.0, 0.3))
+    assert not any(problem.demonstration for problem in plain)
+    assert [dataclasses.replace(problem, demonstration="") for problem in slipped] == plain
+    flawed = [problem for problem in slipped if problem.demonstration]
+    failing = [problem for problem in flawed if not all(passes(problem.demonstration, t) for t in problem.tests)]
+    # Two to four phrases, each right with 0.7 on average: between 0.51 and 0.76 of the programs have a slip.
+    assert 0.45 < len(flawed) / len(plain) < 0.8
+    assert len(failing) > 0.9 * len(flawed)
+
+
+def passes(source, test):
+    try:
+        return repr(run(source, test.call)) == test.expected
+    except Exception:
+        return False
+
+
 def test_skeleton_erases_names_and_literals_only():
     source = "def solve(xs):\n    return [x * 2 for x in xs if x > 3]\n"
     renamed = "def other(ys):\n    return [y * 'a' for y in ys if y > 9]\n"
@@ -144,6 +163,8 @@ def test_statements_are_counted_without_def_and_docstring():
 
 
 def test_mistakes_are_user_errors():
+    with pytest.raises(UserError, match="slips of 0.6"):
+        generate("train", 1, 2, 3, slips=0.6)
     with pytest.raises(UserError, match="'dev'"):
         generate("dev", 1, 2, 3)
     with pytest.raises(UserError, match="span"):

@@ -45,6 +45,7 @@ def program(index: int, operator: str) -> LabelledProgram:
         outcome="passed" if right else "wrong_answer",
         edited_step=-1 if right else 4,
         failing_test=-1 if right else 0,
+        demonstration=operator == ("drop" if index % 7 == 1 else "reference"),
     )
 
 
@@ -82,7 +83,7 @@ def expected(split: str, kind: str) -> collections.Counter:
     """What a task has to serve, from the definition: `(ids, labels)` of each program."""
     rows = []
     for one in PROGRAMS:
-        if one.split != split or (kind == "sft" and one.operator != "reference"):
+        if one.split != split or (kind == "sft" and not one.demonstration):
             continue
         ids, start = program_row(one.prompt, one.text, TOKENIZER)
         labels = [1] * len(ids)
