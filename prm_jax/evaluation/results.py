@@ -1,6 +1,6 @@
 """What a policy can do: graded samples in, one `PolicyResult` out, and the differences between policies.
 
-The stage `evaluate` calls `policy_result` and keeps it with `plain.save`; the report calls `compare`.
+The stage `evaluate` calls `policy_result` and keeps it with `plain.save`; the report calls `differences`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from prm_jax.errors import UserError
 from prm_jax.evaluation.bootstrap import RESAMPLES, Interval, mean_interval, paired_difference_interval
 from prm_jax.evaluation.pass_at_k import pass_at_k
 from prm_jax.evaluation.samples import GradedSample
+
+BASELINES = ("sft", "outcome")
+"""What the claim is measured against: no RL, and RL from the outcome alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +152,18 @@ def compare(
         difference = paired_difference_interval(*zip(*pairs, strict=True), seed=seed, resamples=resamples)
         comparisons.append(Comparison(result.name, baseline, difference))
     return tuple(comparisons)
+
+
+def differences(
+    results: Sequence[PolicyResult], baselines: Sequence[str] = BASELINES
+) -> dict[str, dict[str, Interval]]:
+    """The differences of pass@1 to each baseline that has a result, by baseline and policy."""
+    known = {result.name for result in results}
+    return {
+        baseline: {each.name: each.difference for each in compare(results, baseline)}
+        for baseline in baselines
+        if baseline in known
+    }
 
 
 def _pass_at_1(result: PolicyResult) -> dict[str, float]:

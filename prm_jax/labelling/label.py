@@ -140,9 +140,9 @@ def label_problems(
     for reference, row in _demonstrations(references, sandbox, config, tally):
         rows[reference.problem.id].append(row)
     for (reference, variant), verdict in zip(pairs, verdicts, strict=True):
-        row = _variant_row(reference, variant, verdict, config, tally)
-        if row is not None:
-            rows[reference.problem.id].append(row)
+        judged = _variant_row(reference, variant, verdict, config, tally)
+        if judged is not None:
+            rows[reference.problem.id].append(judged)
     return [row for group in rows.values() for row in group]
 
 

@@ -83,7 +83,7 @@ class RewardRule(Protocol):
         ...
 
     def judged(self, inputs: RewardInputs) -> Bool[Array, "B T"]:
-        """The tokens that the rule can judge. Others are outside every loss, as if the episode had ended before them."""
+        """The tokens that the rule can judge; others are outside every loss, as if the episode ended before them."""
         return jnp.ones((inputs.outcome.shape[0], inputs.length), bool)
 
 

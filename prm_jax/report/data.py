@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from prm_jax.evaluation.prm_eval import PrmResult
-from prm_jax.evaluation.results import PolicyResult
+from prm_jax.evaluation.results import BASELINES, PolicyResult
 from prm_jax.evaluation.score import ScoredProgram
 
 
@@ -56,7 +56,7 @@ class ReportData:
       versions: package to version.
       configuration: what the reader should know of the configuration, a line each.
       results: the policies, in the order in which they are to be shown.
-      baseline: the name of the policy that the others are compared with.
+      baselines: the names of the policies that the others are compared with.
       curves: of the arms' training.
       prms: the process reward models.
       times: the stages, in order.
@@ -68,7 +68,7 @@ class ReportData:
     versions: dict[str, str]
     configuration: dict[str, str]
     results: tuple[PolicyResult, ...] = ()
-    baseline: str = "sft"
+    baselines: tuple[str, ...] = BASELINES
     curves: tuple[Curve, ...] = ()
     prms: tuple[PrmResult, ...] = ()
     times: tuple[StageTime, ...] = ()

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from prm_jax.evaluation.bootstrap import NOTHING, Interval
 from prm_jax.evaluation.prm_eval import PrmResult, ProgramsResult
-from prm_jax.evaluation.results import PolicyResult, compare
+from prm_jax.evaluation.results import PolicyResult, differences
 from prm_jax.report.data import ReportData
 from prm_jax.report.numbers import DASH, number, percent, percent_range, points, points_range, seconds
 from prm_jax.report.plots import (
@@ -75,7 +75,7 @@ def page(data: ReportData) -> dict[str, Any]:
         "created": data.created,
         "versions": data.versions,
         "configuration": {key: value[:_MOST_CONFIGURATION] for key, value in data.configuration.items()},
-        "baseline": data.baseline,
+        "baselines": list(differences(data.results, data.baselines)),
         "headline": headline_rows(data, slots),
         "headline_figures": _headline_figures(data, slots),
         "difficulties": _difficulties(data.results),
@@ -99,12 +99,10 @@ def _slots(data: ReportData) -> dict[str, int]:
 
 def headline_rows(data: ReportData, slots: dict[str, int]) -> list[dict[str, Any]]:
     """The result table: one dictionary of finished strings per policy."""
-    compared = any(result.name == data.baseline for result in data.results)
-    differences = {c.name: c.difference for c in compare(data.results, data.baseline)} if compared else {}
+    compared = differences(data.results, data.baselines)
     best = max((result.pass_at_1.value for result in data.results), default=math.nan)
     rows = []
     for result in data.results:
-        difference = differences.get(result.name, NOTHING)
         by_difficulty = {of.difficulty: of.pass_at_1 for of in result.by_difficulty}
         rows.append(
             {
@@ -115,9 +113,7 @@ def headline_rows(data: ReportData, slots: dict[str, int]) -> list[dict[str, Any
                 "pass_at_1_range": percent_range(result.pass_at_1),
                 "pass_at_10": percent(result.pass_at_10.value),
                 "pass_at_10_range": percent_range(result.pass_at_10),
-                "difference": points(difference.value),
-                "difference_range": points_range(difference),
-                "direction": _direction(difference),
+                "differences": [_difference(of.get(result.name, NOTHING)) for of in compared.values()],
                 "by_difficulty": [
                     (percent(of.value), percent_range(of))
                     for of in (by_difficulty.get(d, NOTHING) for d in _difficulties(data.results))
@@ -125,6 +121,14 @@ def headline_rows(data: ReportData, slots: dict[str, int]) -> list[dict[str, Any
             }
         )
     return rows
+
+
+def _difference(difference: Interval) -> dict[str, str]:
+    return {
+        "value": points(difference.value),
+        "range": points_range(difference),
+        "direction": _direction(difference),
+    }
 
 
 def _direction(difference: Interval) -> str:
@@ -140,7 +144,7 @@ def _difficulties(results: Sequence[PolicyResult]) -> list[int]:
 
 def _headline_figures(data: ReportData, slots: dict[str, int]) -> list[Figure]:
     bars = [Bar(result.name, slots[result.name], result.pass_at_1) for result in data.results]
-    base = next((result.pass_at_1.value for result in data.results if result.name == data.baseline), None)
+    base = next((result.pass_at_1.value for result in data.results if result.name in data.baselines[:1]), None)
     figures = [
         Figure(
             "pass@1 with its 95 % interval over problems",

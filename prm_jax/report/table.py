@@ -10,31 +10,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from prm_jax.evaluation.results import PolicyResult, compare
+from prm_jax.evaluation.bootstrap import Interval
+from prm_jax.evaluation.results import BASELINES, PolicyResult, differences
 from prm_jax.report.numbers import DASH, number, percent, percent_range, points, points_range
 
 
-def results_table(results: Sequence[PolicyResult], baseline: str = "sft", width: int = 120) -> str:
+def results_table(results: Sequence[PolicyResult], baselines: Sequence[str] = BASELINES, width: int = 140) -> str:
     """A table of all policies, in percent and percentage points, with 95 % intervals over problems.
 
     Args:
       results: the policies, evaluated on the same problems.
-      baseline: the policy that the others are compared with; without its result there is no such column.
+      baselines: the policies that the others are compared with; one without a result has no column.
       width: columns of the terminal.
     """
-    compared = any(result.name == baseline for result in results)
-    differences = {c.name: c.difference for c in compare(results, baseline)} if compared else {}
+    compared = differences(results, baselines)
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("policy", no_wrap=True)
-    for heading in ("pass@1 %", "pass@10 %", f"vs {baseline}", "tokens", "steps", "visible only %"):
+    against = [f"vs {baseline}" for baseline in compared]
+    for heading in ("pass@1 %", "pass@10 %", *against, "tokens", "steps", "visible only %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
-        difference = differences.get(result.name)
         table.add_row(
             Text(result.name),
             f"{percent(result.pass_at_1.value)} ({percent_range(result.pass_at_1)})",
             percent(result.pass_at_10.value),
-            f"{points(difference.value)} ({points_range(difference)})" if difference else DASH,
+            *(_difference(of.get(result.name)) for of in compared.values()),
             number(result.mean_tokens, 1),
             number(result.mean_steps, 1),
             percent(result.visible_only_share),
@@ -42,3 +42,7 @@ def results_table(results: Sequence[PolicyResult], baseline: str = "sft", width:
     out = io.StringIO()
     Console(file=out, width=width, force_terminal=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").split("\n")) + "\n"
+
+
+def _difference(difference: Interval | None) -> str:
+    return DASH if difference is None else f"{points(difference.value)} ({points_range(difference)})"

@@ -6,15 +6,17 @@ from prm_jax.report.table import results_table
 def test_each_policy_has_a_line_with_its_figures(data):
     results = data.results
     lines = results_table(results).splitlines()
-    (outcome,) = [line for line in lines if "outcome" in line]
+    (outcome,) = [line for line in lines if line.strip().startswith("outcome")]
     # 5 of 12 against 2 of 12 on every problem.
     assert "41.7 (41.7 to 41.7)" in outcome
     assert "+25.0 (+25.0 to +25.0)" in outcome
+    (arm,) = [line for line in lines if "<i>arm</i>" in line]
+    assert "+50.0 (+50.0 to +50.0)" in arm and "+25.0 (+25.0 to +25.0)" in arm
     (sft,) = [line for line in lines if line.strip().startswith("sft")]
     assert "16.7" in sft and "+" not in sft
     assert "<i>arm</i>" in "".join(lines)
 
 
-def test_without_the_baseline_there_are_no_differences(data):
-    table = results_table(data.results[1:])
-    assert "41.7" in table and "+" not in table
+def test_without_the_baselines_there_are_no_differences(data):
+    table = results_table(data.results[2:])
+    assert "66.7" in table and "+" not in table
