@@ -1,8 +1,8 @@
 """Stage `prm`: step labels in, the process reward model out, with a blind twin that never sees a prompt.
 
 The PRM starts from the SFT policy's trunk and learns from two kinds of programs: variants of references (the tasks'
-rows) and the policy's own programs, labelled by the interpreter. The twin learns from the variants alone, in as many
-passes; that the PRM beats it shows that the PRM reads what was asked for.
+rows) and the policy's own programs, labelled by the interpreter. The twin learns from the same programs without their
+prompts, in as many passes; that the PRM beats it shows that the PRM reads what was asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh
+from jaxtyping import Int
 
 from prm_jax.batches import TokenBatch, pack_rows
 from prm_jax.evaluation.prm_eval import auc_by_operator
@@ -23,7 +24,7 @@ from prm_jax.evaluation.score import ScoredProgram, score_programs
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.labelling.jsonl import read_labelled
 from prm_jax.labelling.label import label_samples
-from prm_jax.labelling.labelled_program import LabelledProgram
+from prm_jax.labelling.labelled_program import Label, LabelledProgram
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import boxed_scorer, init_scorer, scores
 from prm_jax.parallel.shardings import shard_batch
@@ -44,6 +45,7 @@ from prm_jax.stages.workbench import (
     token_scorer,
     writer_of,
 )
+from prm_jax.text.step_map import prompt_ids
 from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.data import batches, load_rows
 from prm_jax.training.loop import FitResult, fit
@@ -54,6 +56,8 @@ from prm_jax.training.step import LossFn, make_train_step
 SCORE_BATCH = 128
 OPEN_ROWS = 64
 """Rows that packing fills at the same time."""
+OWN_BLIND = "own_blind.npz"
+"""The policy's own programs without their prompts: the PRM's stage leaves them for the twin's."""
 VALIDATION_PROGRAMS = 512
 """Programs of validation problems on which a scorer is judged while it learns."""
 
@@ -65,10 +69,10 @@ def prm(experiment: Experiment, run_dir: str) -> None:
         "sft": run.fingerprint_of("sft"),
         "learning": experiment.prm,
         "labels": experiment.labels,
+        "samples": experiment.prm_samples,
         "seed": experiment.seed,
     }
-    samples = {"samples": experiment.prm_samples}
-    run.stage("prm", configuration | samples, functools.partial(_prm, experiment, run))
+    run.stage("prm", configuration, functools.partial(_prm, experiment, run))
     run.stage("prm_blind", configuration, functools.partial(_blind, experiment, run))
 
 
@@ -157,15 +161,20 @@ def validation_programs(run: RunDirectory, seed: int) -> list[LabelledProgram]:
 
 def _prm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
     rows = load_rows(run.folder("tasks") / "prm")
-    own = _own_rows(experiment, run, rows.tokens.shape[1])
-    if own is not None:
-        rows = TokenBatch(*(np.concatenate(fields) for fields in zip(rows, own, strict=True)))
-    summary = _train(experiment, run, folder, rows, experiment.prm, "prm", prompt=True)
-    return summary | {"own_rows": 0 if own is None else len(own.tokens)}
+    if experiment.prm_samples.problems:
+        own, blind = _own_rows(experiment, run, rows.tokens.shape[1])
+        with (folder / OWN_BLIND).open("wb") as file:
+            np.savez(file, **blind._asdict())
+        rows = _joined(rows, own)
+    return _train(experiment, run, folder, rows, experiment.prm, "prm", prompt=True)
 
 
 def _blind(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
     rows = load_rows(run.folder("tasks") / "prm_blind")
+    own = run.folder("prm") / OWN_BLIND
+    if own.exists():
+        with own.open("rb") as file, np.load(file) as arrays:
+            rows = _joined(rows, TokenBatch(**arrays))
     # Without prompts more programs share a row, so that the same steps would be more passes.
     steps = round(experiment.prm.fit.steps * len(rows.tokens) / run.record_of("prm")["summary"]["rows"])
     return _train(experiment, run, folder, rows, experiment.prm.lasting(max(1, steps)), "prm_blind", prompt=False)
@@ -193,11 +202,17 @@ def _train(
     return {"steps": result.steps, "rows": len(rows.tokens), "validation_auc": max(r["auc"] for r in result.history)}
 
 
-def _own_rows(experiment: Experiment, run: RunDirectory, length: int) -> TokenBatch | None:
-    """The SFT policy's own programs for practice problems as packed rows, from the ids that it sampled."""
+def _joined(rows: TokenBatch, others: TokenBatch) -> TokenBatch:
+    return TokenBatch(*(np.concatenate(fields) for fields in zip(rows, others, strict=True)))
+
+
+def _own_rows(experiment: Experiment, run: RunDirectory, length: int) -> tuple[TokenBatch, TokenBatch]:
+    """The SFT policy's own programs for practice problems as packed rows, from the ids that it sampled.
+
+    Returns:
+      The rows with their prompts, and without.
+    """
     config = experiment.prm_samples
-    if config.problems == 0:
-        return None
     tokenizer = load_tokenizer(run)
     writer = writer_of(experiment, tokenizer)
     params = load_policy(run, "sft", writer.model)
@@ -215,5 +230,22 @@ def _own_rows(experiment: Experiment, run: RunDirectory, length: int) -> TokenBa
     programs = [
         (tokens[:size], labels[:size]) for tokens, labels, size in zip(rows.tokens, rows.labels, sizes, strict=True)
     ]
-    packed = pack_rows((program for program in programs if len(program[0]) <= length), length, OPEN_ROWS)
-    return TokenBatch(*np.stack(list(packed), axis=1))
+    blind = [
+        _without_prompt(tokens, labels, start, tokenizer)
+        for (tokens, labels), start in zip(programs, prompts.lengths, strict=True)
+    ]
+    return _packed(programs, length), _packed(blind, length)
+
+
+def _without_prompt(
+    tokens: Int[np.ndarray, " T"], labels: Int[np.ndarray, " T"], start: int, tokenizer: Tokenizer
+) -> tuple[np.ndarray, np.ndarray]:
+    """A program as the twin sees it: behind an empty prompt."""
+    before = prompt_ids("", tokenizer)
+    neutral = [int(Label.NEUTRAL)] * len(before)
+    return np.array([*before, *tokens[start:]], np.int32), np.array([*neutral, *labels[start:]], np.int32)
+
+
+def _packed(programs: Sequence[tuple[np.ndarray, np.ndarray]], length: int) -> TokenBatch:
+    rows = pack_rows((program for program in programs if len(program[0]) <= length), length, OPEN_ROWS)
+    return TokenBatch(*np.stack(list(rows), axis=1))
