@@ -1,14 +1,14 @@
 """What the child shuts before the program runs.
 
-Comes in: the limits of one program. Goes out: nothing; the process is confined. Called by `zygote.py` in the forked
-child. `LAYERS` is an ordered tuple of small functions: a further layer is one more entry.
+Comes in: the limits of one program. Goes out: nothing; the process is confined. `zygote.py` builds a `Confinement`
+once and applies it in each forked child. `LAYERS` is an ordered tuple of small functions: a further layer is one more
+entry.
 
-Kept shut by this tier: memory (address space), CPU (as a backstop to the zygote's own clock), core dumps, writing any
-byte to a file, set-user-id programs, every descriptor but the records', the caller's environment, the caller's working
-directory. A process that outlives its program is killed by the zygote.
-
-Not kept shut by this tier: reading files that the user may read, truncating or removing files that the user may
-remove, network sockets, starting processes while the program runs, signals to the user's other processes.
+All kernels: memory (address space), CPU (as a backstop to the zygote's own clock), core dumps, writing any byte to a
+file, set-user-id programs, every descriptor but the records', the caller's environment and working directory. Where
+the kernel has Landlock: files but those that Python itself needs (`readable_paths`). Where it has seccomp: processes,
+programs, sockets, signals to others and all else that `seccomp.ALLOWED` does not name. What holds on a machine is
+found by trying (`tiers.py`), not read off here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
+
+from prm_jax.execution import landlock, seccomp
 
 RECORD_FD = 3
 
@@ -51,23 +54,53 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _new_session(limits: Limits) -> None:
+def readable_paths() -> list[str]:
+    """What Python needs to import the standard library and to load its libraries, and nothing of the user's."""
+    library = os.path.dirname(os.__file__)
+    return [
+        *[path for path in sys.path if os.path.isabs(path)],
+        *[library, os.path.join(sys.base_exec_prefix, "lib")],
+        *["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"],
+        *["/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"],
+    ]
+
+
+class Confinement:
+    """What all children of a zygote share: the kernel's rules, where the kernel has them."""
+
+    def __init__(self) -> None:
+        """Builds the rules. A layer that this kernel has not is left out."""
+        self.rules = landlock.Rules(readable_paths()) if landlock.version() else None
+        self.filter = seccomp.Filter() if seccomp.is_available() else None
+
+    def apply(self, limits: Limits) -> None:
+        """Applies all layers to this process; raises `OSError` where one fails, and then no program may run."""
+        for layer in LAYERS:
+            layer(self, limits)
+
+
+def _new_session(shared: Confinement, limits: Limits) -> None:
     os.setsid()
     die_with_parent()
 
 
-def _no_new_privileges(limits: Limits) -> None:
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+def _no_new_privileges(shared: Confinement, limits: Limits) -> None:
+    if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError("the kernel refuses no_new_privs")
 
 
-def _close_descriptors(limits: Limits) -> None:
+def _files(shared: Confinement, limits: Limits) -> None:
+    if shared.rules is not None:
+        shared.rules.apply()
+
+
+def _close_descriptors(shared: Confinement, limits: Limits) -> None:
     os.closerange(RECORD_FD + 1, 1 << 16)
 
 
-def _resources(limits: Limits) -> None:
-    cpu = int(limits.cpu_seconds) + 2
+def _resources(shared: Confinement, limits: Limits) -> None:
     _lower(resource.RLIMIT_AS, limits.memory_bytes)
-    _lower(resource.RLIMIT_CPU, cpu)
+    _lower(resource.RLIMIT_CPU, int(limits.cpu_seconds) + 2)
     _lower(resource.RLIMIT_FSIZE, 0)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, 64)
@@ -83,10 +116,17 @@ def _lower(which: int, value: int) -> None:
     resource.setrlimit(which, (value, value))
 
 
-LAYERS: tuple[Callable[[Limits], None], ...] = (_new_session, _close_descriptors, _resources, _no_new_privileges)
+def _system_calls(shared: Confinement, limits: Limits) -> None:
+    if shared.filter is not None:
+        shared.filter.attach()
 
 
-def confine(limits: Limits) -> None:
-    """Applies all layers to this process; raises `OSError` where one fails, and then no program may run."""
-    for layer in LAYERS:
-        layer(limits)
+# The system calls come last: the filter refuses what the other layers do.
+LAYERS: tuple[Callable[[Confinement, Limits], None], ...] = (
+    _new_session,
+    _resources,
+    _no_new_privileges,
+    _files,
+    _close_descriptors,
+    _system_calls,
+)

@@ -48,13 +48,14 @@ def serve(jobs: int, reports: int, directory: str, config: dict[str, Any]) -> No
     os.environ.clear()
     for name in WARM_MODULES:
         importlib.import_module(name)
+    confined = confinement.Confinement()
     gc.collect()
     gc.freeze()  # Keeps the collector of each child from touching, and so copying, the inherited pages.
     while header := read_exact(jobs, HEADER.size):
         length, identity, wall_seconds = HEADER.unpack(header)
         payload = read_exact(jobs, length)
         _empty(directory)
-        write_all(reports, pack(identity, 0.0, _run(json.loads(payload), wall_seconds, config)))
+        write_all(reports, pack(identity, 0.0, _run(json.loads(payload), wall_seconds, config, confined)))
 
 
 def _empty(directory: str) -> None:
@@ -71,7 +72,9 @@ def _empty(directory: str) -> None:
     os.chdir(directory)
 
 
-def _run(job: dict[str, Any], wall_seconds: float, config: dict[str, Any]) -> bytes:
+def _run(
+    job: dict[str, Any], wall_seconds: float, config: dict[str, Any], confined: confinement.Confinement
+) -> bytes:
     """Forks the child, watches it to its end and gives the report."""
     limits = phase_limits(job)
     # A record is at most `output_bytes` long and a call writes one, traced three; more than all together is hostile.
@@ -81,7 +84,7 @@ def _run(job: dict[str, Any], wall_seconds: float, config: dict[str, Any]) -> by
     if pid == 0:
         try:
             os.dup2(sink, confinement.RECORD_FD)
-            confinement.confine(confinement.Limits(config["memory_bytes"], sum(limits)))
+            confined.apply(confinement.Limits(config["memory_bytes"], sum(limits)))
             child.run(job, confinement.RECORD_FD, config["output_bytes"])
         finally:
             os._exit(71)  # Reached only where confinement failed.
