@@ -1,8 +1,8 @@
 """What the child shuts before the program runs.
 
-Comes in: the limits of one program. Goes out: nothing; the process is confined. `zygote.py` builds a `Confinement`
-once and applies it in each forked child. `LAYERS` is an ordered tuple of small functions: a further layer is one more
-entry.
+Comes in: the limits of one program. Goes out: nothing; the process is confined. `zygote.py` makes a `Confinement`
+once, which holds for itself what its children may inherit, and applies the rest in each forked child. `LAYERS` is an
+ordered tuple of small functions: a further layer is one more entry.
 
 All kernels: memory (address space), CPU (as a backstop to the zygote's own clock), core dumps, writing any byte to a
 file, set-user-id programs, every descriptor but the records', the caller's environment and working directory. Where
@@ -19,7 +19,6 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
 
 from prm_jax.execution import landlock, seccomp
 
@@ -30,18 +29,6 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
-
-
-class Limits(NamedTuple):
-    """Limits of one program.
-
-    Attributes:
-      memory_bytes: address space.
-      cpu_seconds: CPU time of the whole process.
-    """
-
-    memory_bytes: int
-    cpu_seconds: float
 
 
 def die_with_parent() -> None:
@@ -66,46 +53,37 @@ def readable_paths() -> list[str]:
 
 
 class Confinement:
-    """What all children of a zygote share: the kernel's rules, where the kernel has them."""
+    """What all children of a zygote share.
 
-    def __init__(self) -> None:
-        """Builds the rules. A layer that this kernel has not is left out."""
+    Attributes:
+      rules: the files that may be read; None where the kernel has no Landlock.
+      system_calls: the system calls that may be made; None where the kernel has no filters.
+    """
+
+    def __init__(self, memory_bytes: int) -> None:
+        """Lowers the limits of this process, which its children inherit, and builds the kernel's rules for them.
+
+        Raises `OSError` where the kernel refuses, and then no program may run.
+        """
+        _lower(resource.RLIMIT_AS, memory_bytes)
+        _lower(resource.RLIMIT_FSIZE, 0)
+        _lower(resource.RLIMIT_CORE, 0)
+        _lower(resource.RLIMIT_NOFILE, 64)
+        # Counts all processes and threads of the user, so a tight limit would make other programs' threads fail.
+        _lower(resource.RLIMIT_NPROC, 4096)
+        if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+            raise OSError("the kernel refuses no_new_privs")
         self.rules = landlock.Rules(readable_paths()) if landlock.version() else None
-        self.filter = seccomp.Filter() if seccomp.is_available() else None
+        self.system_calls = seccomp.Filter() if seccomp.is_available() else None
 
-    def apply(self, limits: Limits) -> None:
-        """Applies all layers to this process; raises `OSError` where one fails, and then no program may run."""
+    def apply(self, cpu_seconds: float) -> None:
+        """Applies all layers to this process; raises `OSError` where one fails, and then no program may run.
+
+        Args:
+          cpu_seconds: CPU time of the whole program.
+        """
         for layer in LAYERS:
-            layer(self, limits)
-
-
-def _new_session(shared: Confinement, limits: Limits) -> None:
-    os.setsid()
-    die_with_parent()
-
-
-def _no_new_privileges(shared: Confinement, limits: Limits) -> None:
-    if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise OSError("the kernel refuses no_new_privs")
-
-
-def _files(shared: Confinement, limits: Limits) -> None:
-    if shared.rules is not None:
-        shared.rules.apply()
-
-
-def _close_descriptors(shared: Confinement, limits: Limits) -> None:
-    os.closerange(RECORD_FD + 1, 1 << 16)
-
-
-def _resources(shared: Confinement, limits: Limits) -> None:
-    _lower(resource.RLIMIT_AS, limits.memory_bytes)
-    _lower(resource.RLIMIT_CPU, int(limits.cpu_seconds) + 2)
-    _lower(resource.RLIMIT_FSIZE, 0)
-    _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_NOFILE, 64)
-    # Counts all processes and threads of the user, so a tight limit would make other programs' threads fail.
-    _lower(resource.RLIMIT_NPROC, 4096)
+            layer(self, cpu_seconds)
 
 
 def _lower(which: int, value: int) -> None:
@@ -116,17 +94,28 @@ def _lower(which: int, value: int) -> None:
     resource.setrlimit(which, (value, value))
 
 
-def _system_calls(shared: Confinement, limits: Limits) -> None:
-    if shared.filter is not None:
-        shared.filter.attach()
+def _own_group(shared: Confinement, cpu_seconds: float) -> None:
+    os.setpgid(0, 0)
+    die_with_parent()
+
+
+def _cpu(shared: Confinement, cpu_seconds: float) -> None:
+    _lower(resource.RLIMIT_CPU, int(cpu_seconds) + 2)
+
+
+def _files(shared: Confinement, cpu_seconds: float) -> None:
+    if shared.rules is not None:
+        shared.rules.apply()
+
+
+def _close_descriptors(shared: Confinement, cpu_seconds: float) -> None:
+    os.closerange(RECORD_FD + 1, 1 << 16)
+
+
+def _system_calls(shared: Confinement, cpu_seconds: float) -> None:
+    if shared.system_calls is not None:
+        shared.system_calls.attach()
 
 
 # The system calls come last: the filter refuses what the other layers do.
-LAYERS: tuple[Callable[[Confinement, Limits], None], ...] = (
-    _new_session,
-    _resources,
-    _no_new_privileges,
-    _files,
-    _close_descriptors,
-    _system_calls,
-)
+LAYERS: tuple[Callable[[Confinement, float], None], ...] = (_own_group, _cpu, _files, _close_descriptors, _system_calls)
