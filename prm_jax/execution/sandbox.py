@@ -20,11 +20,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from prm_jax.errors import UserError
 from prm_jax.execution import grading
 from prm_jax.execution.frames import FrameBuffer, pack, write_all
 from prm_jax.execution.journal import Journal, program_key
+from prm_jax.execution.tiers import Tier, find_tier
 from prm_jax.execution.verdict import Outcome, Program, Verdict
 
+_BOOT = Path(__file__).with_name("boot.py")
 _IN_FLIGHT_PER_WORKER = 8
 _ATTEMPTS = 2
 _MIN_WALL_SECONDS = 2.0
@@ -42,6 +45,8 @@ class SandboxConfig:
         left empty.
       rerun_share: share of programs that are run twice to find flaky ones; timeouts and memory failures always are.
       seed: chooses that share.
+      accept_weak_confinement: run untrusted programs also on a machine where they can reach its files or the network
+        (see `prm_jax doctor`). Say yes only where nothing can be lost or told: in a container or an account of its own.
     """
 
     workers: int = 0
@@ -50,6 +55,7 @@ class SandboxConfig:
     output_bytes: int = 1 << 20
     rerun_share: float = 0.05
     seed: int = 0
+    accept_weak_confinement: bool = False
 
 
 class Sandbox:
@@ -63,6 +69,7 @@ class Sandbox:
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = FrameBuffer()
         self._directory = ""
+        self._tier: Tier | None = None
 
     def __enter__(self) -> Sandbox:
         """Gives itself."""
@@ -77,7 +84,8 @@ class Sandbox:
     def run(self, programs: Sequence[Program]) -> list[Verdict]:
         """Verdicts in the order of `programs`; equal programs are run once.
 
-        Raises `UserError` for a test whose expected value is not a literal.
+        Raises `UserError` for a test whose expected value is not a literal, and where this machine cannot keep
+        programs from its files and the network, unless `SandboxConfig.accept_weak_confinement`.
         """
         known: dict[Program, Verdict] = {}
         fresh: list[Program] = []
@@ -92,6 +100,12 @@ class Sandbox:
             if self.journal is not None:
                 self.journal.put(program, verdict)
         return [known[program] for program in programs]
+
+    def tier(self) -> Tier:
+        """What is kept shut on this machine; tried out at the first call."""
+        if self._tier is None:
+            self._tier = find_tier(self._execute)
+        return self._tier
 
     def close(self) -> None:
         """Ends the supervisor and all below it."""
@@ -115,6 +129,8 @@ class Sandbox:
             for test in program.tests:
                 if test.expected is not None:
                     grading.expected_value(test.expected)
+        if programs:
+            self._refuse_weak_confinement()
         first = self._execute(programs)
         again = [program for program in programs if self._needs_rerun(program, first[program])]
         for program, second in self._execute(again).items():
@@ -123,6 +139,15 @@ class Sandbox:
             if both_known and (verdict.outcome, verdict.passed) != (second.outcome, second.passed):
                 first[program] = dataclasses.replace(verdict, flaky=True)
         return first
+
+    def _refuse_weak_confinement(self) -> None:
+        if not (self.config.accept_weak_confinement or self.tier().is_strong):
+            self.close()
+            raise UserError(
+                f"on this machine untrusted programs would run in tier {self.tier().name}, which leaves open: "
+                f"{', '.join(self.tier().open)} (see `prm_jax doctor`); use a kernel with Landlock and seccomp, or, "
+                "where nothing can be lost or told, bind SandboxConfig.accept_weak_confinement = True"
+            )
 
     def _needs_rerun(self, program: Program, verdict: Verdict) -> bool:
         if verdict.outcome in (Outcome.TIMEOUT, Outcome.MEMORY):
@@ -191,7 +216,7 @@ class Sandbox:
             }
             self._process = subprocess.Popen(
                 # What `-I` does, but for the hash seed, which `-I` would ignore; the environment is empty anyway.
-                [sys.executable, "-P", "-s", "-S", str(Path(__file__).with_name("boot.py")), json.dumps(config)],
+                [sys.executable, "-P", "-s", "-S", str(_BOOT), json.dumps(config)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,

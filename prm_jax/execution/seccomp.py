@@ -182,9 +182,7 @@ def _return(action: int) -> list[Instruction]:
     return [(_RETURN, 0, 0, action)]
 
 
-def _block(
-    conditions: Sequence[Condition], allow: list[Instruction], refuse: list[Instruction]
-) -> list[Instruction]:
+def _block(conditions: Sequence[Condition], allow: list[Instruction], refuse: list[Instruction]) -> list[Instruction]:
     """Allows where all conditions hold."""
     block: list[Instruction] = []
     for condition in conditions:

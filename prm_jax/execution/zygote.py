@@ -78,9 +78,7 @@ def _empty(directory: str) -> None:
     os.chdir(directory)
 
 
-def _run(
-    job: dict[str, Any], wall_seconds: float, config: dict[str, Any], confined: confinement.Confinement
-) -> bytes:
+def _run(job: dict[str, Any], wall_seconds: float, config: dict[str, Any], confined: confinement.Confinement) -> bytes:
     """Forks the child, watches it to its end and gives the report."""
     limits = phase_limits(job)
     # A record is at most `output_bytes` long and a call writes one, traced three; more than all together is hostile.
