@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from prm_jax.errors import UserError
 from prm_jax.execution.frames import RECORD, REPORT
@@ -62,11 +62,50 @@ def freeze(value: Any) -> Any:
     return value
 
 
+class Expected(NamedTuple):
+    """A value that a test expects.
+
+    Attributes:
+      value: its comparable form.
+      parts: how many values it consists of, itself included.
+    """
+
+    value: Any
+    parts: int
+
+
+def is_expected(data: Any, expected: Expected) -> bool:
+    """Whether the value that the child wrote as `data` equals the expected one; raises on malformed data.
+
+    Equal values have equally many parts. They are counted first, since building a set of numbers that a hostile
+    program chose to have one hash takes time quadratic in its size.
+    """
+    return count_parts(data, expected.parts) == expected.parts and decode(data) == expected.value
+
+
+def count_parts(data: Any, most: int) -> int:
+    """How many values the value consists of that the child wrote as `data`; any larger number where more than `most`."""
+    left, count = [data], 0
+    while left and count <= most:
+        item = left.pop()
+        count += 1
+        if isinstance(item, list) and item[0] in ("l", "t", "s", "z", "d"):
+            left.extend(item[1:])
+    return count
+
+
+def _parts(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(_parts(part) for pair in value.items() for part in pair)
+    return 1 + sum(map(_parts, value)) if isinstance(value, list | tuple | set | frozenset) else 1
+
+
 @functools.lru_cache(maxsize=1 << 16)
-def expected_value(literal: str) -> Any:
-    """Comparable form of a test's expected literal; raises `UserError` where it is not one."""
+def expected_value(literal: str) -> Expected:
+    """A test's expected literal; raises `UserError` where it is not one."""
     try:
-        return freeze(ast.literal_eval(literal))
+        value = ast.literal_eval(literal)
+        return Expected(freeze(value), _parts(value))
     except (SyntaxError, *_MALFORMED):
         raise UserError(
             f"a test expects {literal[:80]!r}, which is not a Python literal; give a literal or an in-child assert"
@@ -195,7 +234,7 @@ def _result(test: Test, payload: Any, findings: _Findings) -> None:
     else:
         if kind != "v":
             raise ValueError("a comparison where a value was due")
-        passed = decode(rest[0]) == expected_value(test.expected)
+        passed = is_expected(rest[0], expected_value(test.expected))
     if not passed:
         findings.fail(Outcome.WRONG_ANSWER)
     findings.passed.append(passed)

@@ -220,7 +220,8 @@ class Sandbox:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
-                env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+                # One arena: each further thread's would take 128 MiB of a program's address space.
+                env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "MALLOC_ARENA_MAX": "1"},
                 cwd="/",
                 close_fds=True,
                 start_new_session=True,
