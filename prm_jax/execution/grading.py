@@ -84,7 +84,7 @@ def is_expected(data: Any, expected: Expected) -> bool:
 
 
 def count_parts(data: Any, most: int) -> int:
-    """How many values the value consists of that the child wrote as `data`; any larger number where more than `most`."""
+    """How many values the child wrote in `data`, containers included; any larger number where more than `most`."""
     left, count = [data], 0
     while left and count <= most:
         item = left.pop()
