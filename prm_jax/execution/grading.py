@@ -4,7 +4,8 @@ Comes in: the program, the report of its zygote (see `frames.py`, `zygote.py`, `
 by `sandbox.py` in the parent. A report is hostile data: it is parsed as JSON, never evaluated or unpickled, and any
 record that is out of order, of another shape or missing fails tests; none can make one pass but by the right value.
 
-Equality is Python's `==` between plain built-in values, as the published asserts mean it: `1 == 1.0 == True`.
+Equality is Python's `==` between plain built-in values, as the published asserts mean it: `1 == 1.0 == True`. Another
+comparison than equality (`Test.check`) is made here as well, on the plain values that the calls gave.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from typing import Any, NamedTuple
 from prm_jax.errors import UserError
 from prm_jax.execution.frames import RECORD, REPORT
 from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, Verdict
+from prm_jax.problems.comparisons import holds
 from prm_jax.problems.problem import Test
+
+# A comparison may build sets of what a program returns: of few parts, as its numbers may all have one hash.
+MAX_CHECKED_PARTS = 5_000
 
 _MALFORMED = (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError)
 
@@ -49,6 +54,22 @@ def decode(data: Any) -> Any:
         case "o":
             return _Opaque()
     raise ValueError(f"unknown tag {tag!r}")
+
+
+def restore(data: Any) -> Any:
+    """The plain Python value that `encoding.encode` gave `data` for. Raises on malformed data."""
+    if data is None or isinstance(data, int | float | str):
+        return data
+    tag, *parts = data
+    match tag:
+        case "l" | "t" | "s" | "z":
+            return _CONTAINERS[tag](restore(part) for part in parts)
+        case "d":
+            return dict(zip(map(restore, parts[::2]), map(restore, parts[1::2]), strict=True))
+    return decode(data)
+
+
+_CONTAINERS: dict[str, type] = {"l": list, "t": tuple, "s": set, "z": frozenset}
 
 
 def freeze(value: Any) -> Any:
@@ -227,14 +248,14 @@ def _result(test: Test, payload: Any, findings: _Findings) -> None:
         findings.fail(outcome, _line(line), str(exception)[:200])
         findings.passed.append(False)
         return
-    if test.expected is None:
-        if kind != "a":
-            raise ValueError("a value where a comparison was due")
-        passed = rest[0] is True
-    else:
-        if kind != "v":
-            raise ValueError("a comparison where a value was due")
+    if kind != ("a" if test.in_child else "v"):
+        raise ValueError("a value where a comparison was due, or the other way round")
+    if test.expected is not None:
         passed = is_expected(rest[0], expected_value(test.expected))
+    elif test.check is not None:
+        passed = count_parts(rest[0], MAX_CHECKED_PARTS) <= MAX_CHECKED_PARTS and holds(test.check, restore(rest[0]))
+    else:
+        passed = rest[0] is True
     if not passed:
         findings.fail(Outcome.WRONG_ANSWER)
     findings.passed.append(passed)

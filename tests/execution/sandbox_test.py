@@ -16,6 +16,7 @@ from prm_jax.errors import UserError
 from prm_jax.execution import sandbox as sandbox_module
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.verdict import Outcome, Program, Verdict
+from prm_jax.problems.asserts import split_assert
 from prm_jax.problems.problem import Test
 
 
@@ -118,6 +119,18 @@ def test_in_child_tests(sandbox: Sandbox) -> None:
     verdict = run(sandbox, text, *tests)
     assert (verdict.outcome, verdict.passed) == (Outcome.WRONG_ANSWER, (True, False, False))
     assert run(sandbox, text, tests[2]).outcome == Outcome.RUNTIME_ERROR
+
+
+def test_comparisons_are_made_in_the_parent(sandbox: Sandbox) -> None:
+    tests = tuple(split_assert(f"assert {text}") for text in ("abs(f(3) - 0.3) < 1e-9", "not f(0)", "set(f(1)) != {1}"))
+    honest = "def f(x):\n    return {0: 0, 1: [1, 2], 3: 0.1 * 3}[x]\n"
+    liar = (
+        "class Liar(float):\n    def __sub__(self, other): return 0\n    __abs__ = __rsub__ = __bool__ = __sub__\n"
+        "    def __lt__(self, other): return True\ndef f(x):\n    return Liar()\n"
+    )
+    verdicts = sandbox.run([Program(text, tests, cpu_seconds=0.3) for text in (honest, liar)])
+    assert verdicts[0].passed == (True, True, True)
+    assert (verdicts[1].outcome, verdicts[1].passed) == (Outcome.WRONG_ANSWER, (False, False, False))
 
 
 def test_setup_shares_the_namespace(sandbox: Sandbox) -> None:
