@@ -41,12 +41,12 @@ def test_programs_get_grades_and_exact_ones_labels(exact):
 
 def test_tests_that_can_be_cheated_do_not_count_unless_asked_for():
     liar = "class Liar:\n    def __eq__(self, other): return True\ndef f(x):\n    return Liar()\n"
-    cheatable = Test("assert f(1) == f(2) - 8", None)
+    cheatable = Test("assert f(1) == 4", None)
     both = dataclasses.replace(PROBLEM, tests=(*TESTS[:2], cheatable))
-    only = dataclasses.replace(PROBLEM, tests=(cheatable,))
+    only = dataclasses.replace(PROBLEM, id="toy/1", tests=(cheatable,))
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
         for exact in (False, True):
             got = verify([both, only], [REFERENCE, liar], exact, sandbox=sandbox, config=LabelConfig())
             assert got[0].passed and not got[1].known
         (fooled,) = verify([only], [liar], False, sandbox=sandbox, config=LabelConfig(), in_child=True)
-    assert fooled.grade == Grade.RUNTIME  # `f(2) - 8`: the comparison did run in the child.
+    assert fooled.passed
