@@ -40,10 +40,12 @@ class SandboxConfig:
     Attributes:
       workers: zygotes; 0 for one per core.
       memory_mb: address space of one program, in MiB.
-      wall_factor: wall-clock backstop, as a multiple of the CPU limits of all calls (at least 2 s).
+      wall_factor: wall-clock backstop, as a multiple of the CPU limits of all calls (at least 2 s); time that a program
+        waits for a core does not count.
       output_bytes: most bytes of one call's value, and of its trace; a larger value equals nothing, a larger trace is
         left empty.
-      rerun_share: share of programs that are run twice to find flaky ones; timeouts and memory failures always are.
+      rerun_share: share of programs that are run twice to find flaky ones; timeouts, memory failures and killed
+        programs always are.
       seed: chooses that share.
       accept_weak_confinement: run untrusted programs also on a machine where they can reach its files or the network
         (see `prm_jax doctor`). Say yes only where nothing can be lost or told: in a container or an account of its own.
@@ -150,7 +152,7 @@ class Sandbox:
             )
 
     def _needs_rerun(self, program: Program, verdict: Verdict) -> bool:
-        if verdict.outcome in (Outcome.TIMEOUT, Outcome.MEMORY):
+        if verdict.outcome in (Outcome.TIMEOUT, Outcome.MEMORY, Outcome.KILLED):
             return True
         digest = hashlib.sha256(f"{program_key(program)}{self.config.seed}".encode()).digest()
         return int.from_bytes(digest[:8], "big") < self.config.rerun_share * 2**64

@@ -21,7 +21,7 @@ from prm_jax.execution.frames import REPORT, FrameBuffer, pack
 
 IN_FLIGHT = 4  # Jobs per zygote: one runs, the others wait in its pipe.
 ATTEMPTS = 2
-GRACE_SECONDS = 10.0  # Beyond a program's wall-clock limit, before its zygote counts as hung.
+GRACE_SECONDS = 60.0  # Beyond a program's wall-clock limit, before its zygote counts as hung.
 IDLE_SECONDS = 5.0  # How often to look whether the parent is alive.
 
 

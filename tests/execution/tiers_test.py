@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from prm_jax.errors import UserError
-from prm_jax.execution import sandbox as sandbox_module
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.tiers import ATTEMPTS, TIERS, tier_of
 from prm_jax.execution.verdict import Outcome, Program
 from prm_jax.problems.problem import Test
-
-WITHOUT = {
-    "landlock": "from prm_jax.execution import landlock\nlandlock.version = lambda: 0\n",
-    "seccomp": "from prm_jax.execution import seccomp\nseccomp.is_available = lambda: False\n",
-}
-
-
-@pytest.fixture
-def take_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Has the next sandboxes start as on a machine whose kernel lacks a layer."""
-
-    def take(*layers: str) -> None:
-        boot = sandbox_module._BOOT.read_text()
-        line = "    from prm_jax.execution import supervisor\n"
-        assert line in boot
-        lines = "".join(WITHOUT[layer] for layer in layers).splitlines()
-        boot = boot.replace(line, line + "".join(f"    {each}\n" for each in lines))
-        boot = boot.replace("os.path.abspath(__file__)", repr(str(sandbox_module._BOOT)))
-        (tmp_path / "boot.py").write_text(boot)
-        monkeypatch.setattr(sandbox_module, "_BOOT", tmp_path / "boot.py")
-
-    return take
 
 
 def test_tiers_by_what_is_shut():
