@@ -28,7 +28,7 @@ from prm_jax.execution.tiers import Tier, find_tier
 from prm_jax.execution.verdict import Outcome, Program, Verdict
 
 _BOOT = Path(__file__).with_name("boot.py")
-_IN_FLIGHT_PER_WORKER = 8
+_IN_FLIGHT_PER_WORKER = 16
 _ATTEMPTS = 2
 _MIN_WALL_SECONDS = 2.0
 
