@@ -134,7 +134,7 @@ class Filter:
         """Builds the filter for this machine's architecture, which must be one of `ARCHITECTURES`."""
         instructions = instructions_for(platform.machine())
         self._own_pid = [index for index, instruction in enumerate(instructions) if instruction[3] == OWN_PID]
-        self._array = (_SockFilter * len(instructions))(*instructions)
+        self._array = (_SockFilter * len(instructions))(*(_SockFilter(*each) for each in instructions))
         self._program = _SockFprog(len(instructions), self._array)
 
     def attach(self) -> None:
