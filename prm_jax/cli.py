@@ -37,6 +37,14 @@ TOOLS = {
     "generate": "write programs for one problem, with their verdicts",
     "score": "print a program with the PRM's score on each line",
 }
+# Commands that take no experiment.
+PLAIN = {
+    "doctor": "what this machine offers: kernel, sandbox, cores, memory, devices, versions, disk",
+    "bench": "how fast a part of prm_jax is on this machine",
+}
+BENCHES = {
+    "sandbox": "programs per second, fully confined",
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -58,7 +66,19 @@ def make_parser() -> argparse.ArgumentParser:
         )  # fmt: skip
         command.add_argument("--run_dir", help="where the run lives (default: runs/ and the experiment's name)")
         _add_own_arguments(command, name)
+    for name, summary in PLAIN.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == "bench":
+            _add_benches(command)
     return parser
+
+
+def _add_benches(command: argparse.ArgumentParser) -> None:
+    benches = command.add_subparsers(dest="bench", required=True, metavar="PART")
+    for name, summary in BENCHES.items():
+        bench = benches.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        bench.add_argument("--mbpp", metavar="FILE", help="mbpp.jsonl as published (default: without MBPP)")
+        bench.add_argument("--programs", type=int, help="programs of each kind")
 
 
 def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
@@ -85,6 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("prm_jax").setLevel(logging.WARNING)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # It logs with a stack trace what it raises too.
     try:
+        if arguments.command in PLAIN:
+            _run_plain(arguments)
+            return 0
         experiment, run_dir = _resolve(arguments, overrides)
         command = importlib.import_module(f"prm_jax.stages.{arguments.command}")
         own = {
@@ -108,6 +131,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(arguments.command, f"the disk is full ({error}): free some space and repeat the command")
     return 0
+
+
+def _run_plain(arguments: argparse.Namespace) -> None:
+    """Runs a command that takes no experiment."""
+    if arguments.command == "bench":
+        own = {key: value for key, value in vars(arguments).items() if key not in ("command", "bench")}
+        bench = importlib.import_module(f"prm_jax.bench.{arguments.bench}")
+        bench.run(**{key: value for key, value in own.items() if value is not None})
+    else:
+        command = importlib.import_module(f"prm_jax.stages.{arguments.command}")
+        getattr(command, arguments.command)()
 
 
 def _fail(command: str, message: str) -> int:

@@ -69,7 +69,7 @@ sys.exit(f"{heavy} were imported" if heavy else 0)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
         times.append(time.monotonic() - start)
         assert done.returncode == 0, done.stderr
-        assert all(name in done.stdout for name in (*cli.STAGES, *cli.TOOLS))
+        assert all(name in done.stdout for name in (*cli.STAGES, *cli.TOOLS, *cli.PLAIN))
     assert min(times) < 1.0
 
 

@@ -1,14 +1,14 @@
 """What the child shuts before the program runs.
 
-Comes in: the limits of one program. Goes out: nothing; the process is confined. Called by `zygote.py` in the forked
-child. `LAYERS` is an ordered tuple of small functions: a further layer is one more entry.
+Comes in: the limits of one program. Goes out: nothing; the process is confined. `zygote.py` makes a `Confinement`
+once, which holds for itself what its children may inherit, and applies the rest in each forked child. `LAYERS` is an
+ordered tuple of small functions: a further layer is one more entry.
 
-Kept shut by this tier: memory (address space), CPU (as a backstop to the zygote's own clock), core dumps, writing any
-byte to a file, set-user-id programs, every descriptor but the records', the caller's environment, the caller's working
-directory. A process that outlives its program is killed by the zygote.
-
-Not kept shut by this tier: reading files that the user may read, truncating or removing files that the user may
-remove, network sockets, starting processes while the program runs, signals to the user's other processes.
+All kernels: memory (address space), CPU (as a backstop to the zygote's own clock), core dumps, writing any byte to a
+file, set-user-id programs, every descriptor but the records', the caller's environment and working directory. Where
+the kernel has Landlock: files but those that Python itself needs (`readable_paths`). Where it has seccomp: processes,
+programs, sockets, signals to others and all else that `seccomp.ALLOWED` does not name. What holds on a machine is
+found by trying (`tiers.py`), not read off here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable
-from typing import NamedTuple
+
+from prm_jax.execution import landlock, seccomp
 
 RECORD_FD = 3
 
@@ -27,18 +29,6 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
-
-
-class Limits(NamedTuple):
-    """Limits of one program.
-
-    Attributes:
-      memory_bytes: address space.
-      cpu_seconds: CPU time of the whole process.
-    """
-
-    memory_bytes: int
-    cpu_seconds: float
 
 
 def die_with_parent() -> None:
@@ -51,28 +41,49 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _new_session(limits: Limits) -> None:
-    os.setsid()
-    die_with_parent()
+def readable_paths() -> list[str]:
+    """What Python needs to import the standard library and to load its libraries, and nothing of the user's."""
+    library = os.path.dirname(os.__file__)
+    return [
+        *[path for path in sys.path if os.path.isabs(path)],
+        *[library, os.path.join(sys.base_exec_prefix, "lib")],
+        *["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"],
+        *["/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"],
+    ]
 
 
-def _no_new_privileges(limits: Limits) -> None:
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+class Confinement:
+    """What all children of a zygote share.
 
+    Attributes:
+      rules: the files that may be read; None where the kernel has no Landlock.
+      system_calls: the system calls that may be made; None where the kernel has no filters.
+    """
 
-def _close_descriptors(limits: Limits) -> None:
-    os.closerange(RECORD_FD + 1, 1 << 16)
+    def __init__(self, memory_bytes: int) -> None:
+        """Lowers the limits of this process, which its children inherit, and builds the kernel's rules for them.
 
+        Raises `OSError` where the kernel refuses, and then no program may run.
+        """
+        _lower(resource.RLIMIT_AS, memory_bytes)
+        _lower(resource.RLIMIT_FSIZE, 0)
+        _lower(resource.RLIMIT_CORE, 0)
+        _lower(resource.RLIMIT_NOFILE, 64)
+        # Counts all processes and threads of the user, so a tight limit would make other programs' threads fail.
+        _lower(resource.RLIMIT_NPROC, 4096)
+        if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+            raise OSError("the kernel refuses no_new_privs")
+        self.rules = landlock.Rules(readable_paths()) if landlock.version() else None
+        self.system_calls = seccomp.Filter() if seccomp.is_available() else None
 
-def _resources(limits: Limits) -> None:
-    cpu = int(limits.cpu_seconds) + 2
-    _lower(resource.RLIMIT_AS, limits.memory_bytes)
-    _lower(resource.RLIMIT_CPU, cpu)
-    _lower(resource.RLIMIT_FSIZE, 0)
-    _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_NOFILE, 64)
-    # Counts all processes and threads of the user, so a tight limit would make other programs' threads fail.
-    _lower(resource.RLIMIT_NPROC, 4096)
+    def apply(self, cpu_seconds: float) -> None:
+        """Applies all layers to this process; raises `OSError` where one fails, and then no program may run.
+
+        Args:
+          cpu_seconds: CPU time of the whole program.
+        """
+        for layer in LAYERS:
+            layer(self, cpu_seconds)
 
 
 def _lower(which: int, value: int) -> None:
@@ -83,10 +94,28 @@ def _lower(which: int, value: int) -> None:
     resource.setrlimit(which, (value, value))
 
 
-LAYERS: tuple[Callable[[Limits], None], ...] = (_new_session, _close_descriptors, _resources, _no_new_privileges)
+def _own_group(shared: Confinement, cpu_seconds: float) -> None:
+    os.setpgid(0, 0)
+    die_with_parent()
 
 
-def confine(limits: Limits) -> None:
-    """Applies all layers to this process; raises `OSError` where one fails, and then no program may run."""
-    for layer in LAYERS:
-        layer(limits)
+def _cpu(shared: Confinement, cpu_seconds: float) -> None:
+    _lower(resource.RLIMIT_CPU, int(cpu_seconds) + 2)
+
+
+def _files(shared: Confinement, cpu_seconds: float) -> None:
+    if shared.rules is not None:
+        shared.rules.apply()
+
+
+def _close_descriptors(shared: Confinement, cpu_seconds: float) -> None:
+    os.closerange(RECORD_FD + 1, 1 << 16)
+
+
+def _system_calls(shared: Confinement, cpu_seconds: float) -> None:
+    if shared.system_calls is not None:
+        shared.system_calls.attach()
+
+
+# The system calls come last: the filter refuses what the other layers do.
+LAYERS: tuple[Callable[[Confinement, float], None], ...] = (_own_group, _cpu, _files, _close_descriptors, _system_calls)

@@ -19,6 +19,7 @@ from typing import Any
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 MAX_STRING = 1 << 20
+MAX_INTEGER_BITS = 1 << 20
 TRACE_NODES = 2_000
 TRACE_CHARACTERS = 200
 
@@ -53,6 +54,8 @@ def _encode(value: Any, depth: int, budget: list[int]) -> Any:
     if kind in _plain:
         return value
     if kind is int:
+        if value.bit_length() > MAX_INTEGER_BITS:
+            raise _TooLargeError
         return value if value.bit_length() <= 64 else ["i", _hex(value)]
     if kind is str:
         if _len(value) > MAX_STRING:
@@ -101,6 +104,8 @@ def _canonical(value: Any, depth: int, budget: list[int]) -> str:
     if kind in _plain or kind is complex:
         return _repr(value)
     if kind is int:
+        if value.bit_length() > MAX_INTEGER_BITS:
+            raise _TooLargeError
         return _repr(value) if value.bit_length() <= 1000 else _hex(value)
     if kind is str or kind is bytes:
         if _len(value) > MAX_STRING:

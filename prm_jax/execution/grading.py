@@ -4,7 +4,8 @@ Comes in: the program, the report of its zygote (see `frames.py`, `zygote.py`, `
 by `sandbox.py` in the parent. A report is hostile data: it is parsed as JSON, never evaluated or unpickled, and any
 record that is out of order, of another shape or missing fails tests; none can make one pass but by the right value.
 
-Equality is Python's `==` between plain built-in values, as the published asserts mean it: `1 == 1.0 == True`.
+Equality is Python's `==` between plain built-in values, as the published asserts mean it: `1 == 1.0 == True`. Another
+comparison than equality (`Test.check`) is made here as well, on the plain values that the calls gave.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import dataclasses
 import functools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from prm_jax.errors import UserError
 from prm_jax.execution.frames import RECORD, REPORT
 from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, Verdict
+from prm_jax.problems.comparisons import holds
 from prm_jax.problems.problem import Test
+
+# A comparison may build sets of what a program returns: of few parts, as its numbers may all have one hash.
+MAX_CHECKED_PARTS = 5_000
 
 _MALFORMED = (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError)
 
@@ -51,6 +56,22 @@ def decode(data: Any) -> Any:
     raise ValueError(f"unknown tag {tag!r}")
 
 
+def restore(data: Any) -> Any:
+    """The plain Python value that `encoding.encode` gave `data` for. Raises on malformed data."""
+    if data is None or isinstance(data, int | float | str):
+        return data
+    tag, *parts = data
+    match tag:
+        case "l" | "t" | "s" | "z":
+            return _CONTAINERS[tag](restore(part) for part in parts)
+        case "d":
+            return dict(zip(map(restore, parts[::2]), map(restore, parts[1::2]), strict=True))
+    return decode(data)
+
+
+_CONTAINERS: dict[str, type] = {"l": list, "t": tuple, "s": set, "z": frozenset}
+
+
 def freeze(value: Any) -> Any:
     """Hashable form of plain data in which `==` is the grading equality."""
     if isinstance(value, list | tuple):
@@ -62,11 +83,50 @@ def freeze(value: Any) -> Any:
     return value
 
 
+class Expected(NamedTuple):
+    """A value that a test expects.
+
+    Attributes:
+      value: its comparable form.
+      parts: how many values it consists of, itself included.
+    """
+
+    value: Any
+    parts: int
+
+
+def is_expected(data: Any, expected: Expected) -> bool:
+    """Whether the value that the child wrote as `data` equals the expected one; raises on malformed data.
+
+    Equal values have equally many parts. They are counted first, since building a set of numbers that a hostile
+    program chose to have one hash takes time quadratic in its size.
+    """
+    return count_parts(data, expected.parts) == expected.parts and decode(data) == expected.value
+
+
+def count_parts(data: Any, most: int) -> int:
+    """How many values the child wrote in `data`, containers included; any larger number where more than `most`."""
+    left, count = [data], 0
+    while left and count <= most:
+        item = left.pop()
+        count += 1
+        if isinstance(item, list) and item[0] in ("l", "t", "s", "z", "d"):
+            left.extend(item[1:])
+    return count
+
+
+def _parts(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(_parts(part) for pair in value.items() for part in pair)
+    return 1 + sum(map(_parts, value)) if isinstance(value, list | tuple | set | frozenset) else 1
+
+
 @functools.lru_cache(maxsize=1 << 16)
-def expected_value(literal: str) -> Any:
-    """Comparable form of a test's expected literal; raises `UserError` where it is not one."""
+def expected_value(literal: str) -> Expected:
+    """A test's expected literal; raises `UserError` where it is not one."""
     try:
-        return freeze(ast.literal_eval(literal))
+        value = ast.literal_eval(literal)
+        return Expected(freeze(value), _parts(value))
     except (SyntaxError, *_MALFORMED):
         raise UserError(
             f"a test expects {literal[:80]!r}, which is not a Python literal; give a literal or an in-child assert"
@@ -188,14 +248,14 @@ def _result(test: Test, payload: Any, findings: _Findings) -> None:
         findings.fail(outcome, _line(line), str(exception)[:200])
         findings.passed.append(False)
         return
-    if test.expected is None:
-        if kind != "a":
-            raise ValueError("a value where a comparison was due")
-        passed = rest[0] is True
+    if kind != ("a" if test.in_child else "v"):
+        raise ValueError("a value where a comparison was due, or the other way round")
+    if test.expected is not None:
+        passed = is_expected(rest[0], expected_value(test.expected))
+    elif test.check is not None:
+        passed = count_parts(rest[0], MAX_CHECKED_PARTS) <= MAX_CHECKED_PARTS and holds(test.check, restore(rest[0]))
     else:
-        if kind != "v":
-            raise ValueError("a comparison where a value was due")
-        passed = decode(rest[0]) == expected_value(test.expected)
+        passed = rest[0] is True
     if not passed:
         findings.fail(Outcome.WRONG_ANSWER)
     findings.passed.append(passed)

@@ -19,7 +19,7 @@ from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, V
 
 def program_key(program: Program) -> str:
     """SHA-256 (hexadecimal) of text, tests, set-up, limit and tracing."""
-    tests = [[test.call, test.expected] for test in program.tests]
+    tests = [[test.call, test.expected, *([test.check] if test.check else [])] for test in program.tests]
     parts = [program.text, tests, program.setup, program.cpu_seconds, program.trace]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

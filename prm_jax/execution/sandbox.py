@@ -20,12 +20,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from prm_jax.errors import UserError
 from prm_jax.execution import grading
 from prm_jax.execution.frames import FrameBuffer, pack, write_all
 from prm_jax.execution.journal import Journal, program_key
+from prm_jax.execution.tiers import Tier, find_tier
 from prm_jax.execution.verdict import Outcome, Program, Verdict
 
-_IN_FLIGHT_PER_WORKER = 8
+_BOOT = Path(__file__).with_name("boot.py")
+_IN_FLIGHT_PER_WORKER = 16
 _ATTEMPTS = 2
 _MIN_WALL_SECONDS = 2.0
 
@@ -37,11 +40,15 @@ class SandboxConfig:
     Attributes:
       workers: zygotes; 0 for one per core.
       memory_mb: address space of one program, in MiB.
-      wall_factor: wall-clock backstop, as a multiple of the CPU limits of all calls (at least 2 s).
+      wall_factor: wall-clock backstop, as a multiple of the CPU limits of all calls (at least 2 s); time that a program
+        waits for a core does not count.
       output_bytes: most bytes of one call's value, and of its trace; a larger value equals nothing, a larger trace is
         left empty.
-      rerun_share: share of programs that are run twice to find flaky ones; timeouts and memory failures always are.
+      rerun_share: share of programs that are run twice to find flaky ones; timeouts, memory failures and killed
+        programs always are.
       seed: chooses that share.
+      accept_weak_confinement: run untrusted programs also on a machine where they can reach its files or the network
+        (see `prm_jax doctor`). Say yes only where nothing can be lost or told: in a container or an account of its own.
     """
 
     workers: int = 0
@@ -50,6 +57,7 @@ class SandboxConfig:
     output_bytes: int = 1 << 20
     rerun_share: float = 0.05
     seed: int = 0
+    accept_weak_confinement: bool = False
 
 
 class Sandbox:
@@ -63,6 +71,7 @@ class Sandbox:
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = FrameBuffer()
         self._directory = ""
+        self._tier: Tier | None = None
 
     def __enter__(self) -> Sandbox:
         """Gives itself."""
@@ -77,7 +86,8 @@ class Sandbox:
     def run(self, programs: Sequence[Program]) -> list[Verdict]:
         """Verdicts in the order of `programs`; equal programs are run once.
 
-        Raises `UserError` for a test whose expected value is not a literal.
+        Raises `UserError` for a test whose expected value is not a literal, and where this machine cannot keep
+        programs from its files and the network, unless `SandboxConfig.accept_weak_confinement`.
         """
         known: dict[Program, Verdict] = {}
         fresh: list[Program] = []
@@ -92,6 +102,12 @@ class Sandbox:
             if self.journal is not None:
                 self.journal.put(program, verdict)
         return [known[program] for program in programs]
+
+    def tier(self) -> Tier:
+        """What is kept shut on this machine; tried out at the first call."""
+        if self._tier is None:
+            self._tier = find_tier(self._execute)
+        return self._tier
 
     def close(self) -> None:
         """Ends the supervisor and all below it."""
@@ -115,6 +131,8 @@ class Sandbox:
             for test in program.tests:
                 if test.expected is not None:
                     grading.expected_value(test.expected)
+        if programs:
+            self._refuse_weak_confinement()
         first = self._execute(programs)
         again = [program for program in programs if self._needs_rerun(program, first[program])]
         for program, second in self._execute(again).items():
@@ -124,8 +142,17 @@ class Sandbox:
                 first[program] = dataclasses.replace(verdict, flaky=True)
         return first
 
+    def _refuse_weak_confinement(self) -> None:
+        if not (self.config.accept_weak_confinement or self.tier().is_strong):
+            self.close()
+            raise UserError(
+                f"on this machine untrusted programs would run in tier {self.tier().name}, which leaves open: "
+                f"{', '.join(self.tier().open)} (see `prm_jax doctor`); use a kernel with Landlock and seccomp, or, "
+                "where nothing can be lost or told, bind SandboxConfig.accept_weak_confinement = True"
+            )
+
     def _needs_rerun(self, program: Program, verdict: Verdict) -> bool:
-        if verdict.outcome in (Outcome.TIMEOUT, Outcome.MEMORY):
+        if verdict.outcome in (Outcome.TIMEOUT, Outcome.MEMORY, Outcome.KILLED):
             return True
         digest = hashlib.sha256(f"{program_key(program)}{self.config.seed}".encode()).digest()
         return int.from_bytes(digest[:8], "big") < self.config.rerun_share * 2**64
@@ -191,11 +218,12 @@ class Sandbox:
             }
             self._process = subprocess.Popen(
                 # What `-I` does, but for the hash seed, which `-I` would ignore; the environment is empty anyway.
-                [sys.executable, "-P", "-s", "-S", str(Path(__file__).with_name("boot.py")), json.dumps(config)],
+                [sys.executable, "-P", "-s", "-S", str(_BOOT), json.dumps(config)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
-                env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+                # One arena: each further thread's would take 128 MiB of a program's address space.
+                env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "MALLOC_ARENA_MAX": "1"},
                 cwd="/",
                 close_fds=True,
                 start_new_session=True,

@@ -21,7 +21,8 @@ from prm_jax.execution.frames import REPORT, FrameBuffer, pack
 
 IN_FLIGHT = 4  # Jobs per zygote: one runs, the others wait in its pipe.
 ATTEMPTS = 2
-GRACE_SECONDS = 10.0  # Beyond a program's wall-clock limit, before its zygote counts as hung.
+GRACE_SECONDS = 60.0  # Beyond a program's wall-clock limit, before its zygote counts as hung.
+BATCH = 8  # Reports that go to the parent together while there is work: each write wakes it.
 IDLE_SECONDS = 5.0  # How often to look whether the parent is alive.
 
 
@@ -115,6 +116,7 @@ class Supervisor:
         self._parent = os.getppid()
         self._waiting: collections.deque[Job] = collections.deque()
         self._unsent = bytearray()
+        self._reports = 0
         self._buffer = FrameBuffer()
         self._open = True
         self._workers: list[Worker] = []
@@ -141,7 +143,7 @@ class Supervisor:
                     self._replace(index)
                 else:
                     for job, payload in finished:
-                        self._unsent += pack(job.identity, 0.0, payload)
+                        self._report(job, payload)
             self._deal()
             self._answer()
         for worker in self._workers:
@@ -150,7 +152,7 @@ class Supervisor:
     def _wait(self) -> set[int]:
         poll = select.poll()
         poll.register(0, select.POLLIN)
-        if self._unsent:
+        if self._is_due():
             poll.register(1, select.POLLOUT)
         for worker in self._workers:
             poll.register(worker.source, select.POLLIN)
@@ -170,10 +172,20 @@ class Supervisor:
                 if self._waiting and len(worker.jobs) <= depth:
                     worker.give(self._waiting.popleft())
 
+    def _report(self, job: Job, payload: bytes) -> None:
+        self._unsent += pack(job.identity, 0.0, payload)
+        self._reports += 1
+
+    def _is_due(self) -> bool:
+        """Whether reports are to be sent: enough of them, or the parent may have to bring more work."""
+        return bool(self._unsent) and (self._reports >= BATCH or not self._waiting)
+
     def _answer(self) -> None:
-        if self._unsent:
+        if self._is_due():
             try:
                 del self._unsent[: os.write(1, self._unsent)]
+                if not self._unsent:
+                    self._reports = 0
             except BlockingIOError:
                 pass
             except BrokenPipeError:
@@ -187,7 +199,7 @@ class Supervisor:
             jobs[0].failures += 1
             if jobs[0].failures >= ATTEMPTS:
                 head = json.dumps({"status": "trouble", "cpu_seconds": 0.0}).encode()
-                self._unsent += pack(jobs.pop(0).identity, 0.0, REPORT.pack(len(head)) + head)
+                self._report(jobs.pop(0), REPORT.pack(len(head)) + head)
         self._waiting.extendleft(reversed(jobs))
         del self._workers[index]
         self._workers.insert(index, self._start(index))

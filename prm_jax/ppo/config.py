@@ -56,6 +56,8 @@ class PpoConfig:
       value_only_updates: first updates in which only the critic learns.
       score_batch: rows of one forward when a rollout is scored.
       max_unknown_share: share of unknown verdicts in a rollout past which the run stops.
+      in_child_tests: whether tests count for rewards whose comparison runs beside the program (`Test.in_child`); a
+        policy can learn to cheat those.
       checkpoint_every: updates between checkpoints.
       evaluate_every: updates between calls of the stage's evaluation; 0 never evaluates.
       seed: of prompts, sampling and minibatches.
@@ -88,6 +90,7 @@ class PpoConfig:
     value_only_updates: int = 1
     score_batch: int = 64
     max_unknown_share: float = 0.2
+    in_child_tests: bool = False
     checkpoint_every: int = 10
     evaluate_every: int = 0
     seed: int = 0

@@ -66,6 +66,7 @@ def verify(
     sandbox: Sandbox,
     limits: Mapping[str, float] | None = None,
     config: LabelConfig,
+    in_child: bool = False,
 ) -> list[Verified]:
     """Runs programs on the visible tests of their problems.
 
@@ -76,15 +77,21 @@ def verify(
       sandbox: where they run.
       limits: CPU seconds of a call by problem id, see `execution.grade.reference_limits`.
       config: options of labelling.
+      in_child: whether tests count whose comparison runs beside the program: a policy can learn to cheat those.
 
     Returns:
-      One entry per program, in order; unknown where two runs of a program disagreed.
+      One entry per program, in order; unknown where two runs of a program disagreed, or no test counts.
     """
+    if not in_child:
+        problems = [problem.without_in_child_tests() for problem in problems]
     samples = list(zip(problems, texts, strict=True))
     if exact:
         return [from_labelled(row) for row in label_samples(samples, sandbox, config, limits)]
     verdicts = grade(samples, sandbox, hidden=False, limits=limits)
-    return [Verified(Outcome.UNKNOWN if verdict.flaky else verdict.outcome) for verdict in verdicts]
+    return [
+        Verified(verdict.outcome if problem.visible_tests and not verdict.flaky else Outcome.UNKNOWN)
+        for problem, verdict in zip(problems, verdicts, strict=True)
+    ]
 
 
 def from_labelled(row: LabelledProgram | None) -> Verified:

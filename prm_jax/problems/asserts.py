@@ -1,13 +1,14 @@
 """From `assert` statements to `Test`s; used by every source whose tests are written as asserts.
 
-A test that is split into a call and a literal is graded in the parent, where no program can reach the expected
-value; so as many as possible are split, and the others stay whole.
+A test that is split into a call and a literal, or into calls and a comparison, is graded in the parent, where no
+program can reach what is expected; so as many as possible are split, and the others stay whole.
 """
 
 from __future__ import annotations
 
 import ast
 
+from prm_jax.problems.comparisons import split_comparison
 from prm_jax.problems.problem import Test
 
 
@@ -15,7 +16,8 @@ def split_assert(statement: str, visible: bool = True) -> Test:
     """Makes a `Test` of one `assert`.
 
     `assert expression == literal` (with or without a message) gives a call and an expected value, each as it was
-    written; anything else (`assert f(1)`, `assert abs(f(1) - 2) < 1e-6`) gives an `in_child` test.
+    written. A comparison that the parent can make by itself (`assert not f(1)`, `assert abs(f(1) - 2) < 1e-6`) gives
+    the calls and a `check`; anything else (`assert f(1) == g(1)`) gives an `in_child` test.
 
     Args:
       statement: the source text of one `assert`.
@@ -33,9 +35,20 @@ def split_assert(statement: str, visible: bool = True) -> Test:
         raise ValueError(f"{text!r} is not one assert statement")
     sides = comparison_sides(body[0])
     if sides is None:
-        return Test(call=text, expected=None, visible=visible)
+        return checked(body[0].test, visible) or Test(call=text, expected=None, visible=visible)
     call, expected = (ast.get_source_segment(text, side) or ast.unparse(side) for side in sides)
     return Test(call=_joined(call), expected=_joined(expected), visible=visible)
+
+
+def checked(expression: ast.expr, visible: bool) -> Test | None:
+    """The test that an expression is true, with its comparison made in the parent; None where that cannot be."""
+    found = split_comparison(expression)
+    if found is None:
+        return None
+    calls, check = found
+    return Test(
+        call=ast.unparse(ast.Tuple(calls, ast.Load())), expected=None, visible=visible, check=ast.unparse(check)
+    )
 
 
 def comparison_sides(statement: ast.stmt) -> tuple[ast.expr, ast.expr] | None:

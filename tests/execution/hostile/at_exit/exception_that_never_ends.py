@@ -1,0 +1,6 @@
+# expect: timeout
+# An exception whose text takes forever.
+class Odd(Exception):
+    def __str__(self):
+        while True: pass
+def f(x): raise Odd

@@ -1,0 +1,7 @@
+# expect: runtime_error | killed | timeout
+# Generators in generators.
+def f(x):
+    it = iter(())
+    for _ in range(100000):
+        it = (y for y in it)
+    return list(it)

@@ -1,0 +1,5 @@
+# expect: killed
+# Dies by a signal of its own.
+import os
+def f(x):
+    os.abort()

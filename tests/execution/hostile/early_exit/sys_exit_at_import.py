@@ -1,0 +1,4 @@
+# expect: runtime_error
+# Exit status 0 before anything is checked.
+import sys
+sys.exit(0)

@@ -1,0 +1,5 @@
+# expect: runtime_error
+# Exit status 0 from inside the call.
+import sys
+def f(x):
+    sys.exit(0)

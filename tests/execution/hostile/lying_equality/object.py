@@ -1,0 +1,7 @@
+# expect: wrong_answer
+# Says that it equals everything.
+class Liar:
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    def __hash__(self): return 0
+def f(x): return Liar()

@@ -1,0 +1,7 @@
+# expect: memory
+# cpu: 5
+# Twice as long each time.
+def f(x):
+    text = 'x'
+    while True:
+        text += text

@@ -1,0 +1,5 @@
+# expect: timeout
+# Prints forever.
+def f(x):
+    while True:
+        print('x' * 10000)

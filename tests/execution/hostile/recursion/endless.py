@@ -1,0 +1,4 @@
+# expect: runtime_error
+# A function that calls itself.
+def f(x):
+    return f(x)

@@ -1,0 +1,4 @@
+# expect: wrong_answer
+# Text that no encoding has.
+def f(x):
+    return '\ud800' * 3 + '\udcff'
