@@ -39,12 +39,12 @@ class Checkpoint:
     Attributes:
       config: the model, with scanned layers and float32 compute.
       source: the tensors.
-      gguf: whether the names are GGUF's.
+      metadata: fields of a GGUF file, its tokenizer among them; None for a Hugging Face folder.
     """
 
     config: ModelConfig
     source: TensorSource
-    gguf: bool = False
+    metadata: Mapping[str, Any] | None = None
 
 
 def open_checkpoint(path: epath.PathLike) -> Checkpoint:
@@ -58,7 +58,7 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
         from prm_jax.models.gguf_file import GgufFile
 
         file = GgufFile(path)
-        return Checkpoint(file.config, file, gguf=True)
+        return Checkpoint(file.config, file, file.metadata)
     content = read_json(path / "config.json")
     return Checkpoint(model_config(content, str(path / "config.json")), SafetensorsFolder(path))
 
@@ -88,7 +88,7 @@ def _load(
     boxed = jax.eval_shape(boxed_init, jax.random.key(0))
     abstract = by_path(nn.unbox(boxed))
     shardings = by_path(param_shardings(boxed, mesh))
-    table, source = places(config, scorer=scorer, gguf=checkpoint.gguf), checkpoint.source
+    table, source = places(config, scorer=scorer, gguf=checkpoint.metadata is not None), checkpoint.source
     _check_tensors(source, {name: _file_shape(place, abstract) for name, place in table.items()}, config)
     leaves: dict[str, Array] = {}
     for name in source.shapes:

@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 from prm_jax.errors import UserError
 from prm_jax.models.checkpoint_load import Checkpoint, load_policy, open_checkpoint
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.gguf_file import GgufFile
 from prm_jax.stages.experiment import Experiment
 from prm_jax.text.gguf_tokenizer import build
 from prm_jax.text.pretrained import PretrainedTokenizer
@@ -36,8 +35,8 @@ def tokenizer_at(path: str) -> PretrainedTokenizer:
     """
     checkpoint = checkpoint_at(path)
     size = checkpoint.config.vocab_size
-    if isinstance(checkpoint.source, GgufFile):
-        return build(checkpoint.source.metadata, size, path)
+    if checkpoint.metadata is not None:
+        return build(checkpoint.metadata, size, path)
     return PretrainedTokenizer.from_folder(path, size)
 
 

@@ -36,7 +36,7 @@ from prm_jax.training.step import LossFn, make_train_step
 
 
 def sft(experiment: Experiment, run_dir: str) -> None:
-    """Trains the policy, random or of a published checkpoint, on the demonstrations until validation stops improving."""
+    """Trains a random policy, or that of a published checkpoint, until validation stops improving."""
     run = RunDirectory(run_dir)
     configuration = {
         "tasks": run.fingerprint_of("tasks"),

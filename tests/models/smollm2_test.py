@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prm_jax.models.checkpoint_load import load_policy, open_checkpoint
+from prm_jax.models.checkpoint_load import load_policy
 from prm_jax.models.policy import policy_logits
 from prm_jax.parallel.mesh import MeshConfig, make_mesh
-from prm_jax.stages.pretrained import tokenizer_at
+from prm_jax.stages.pretrained import checkpoint_at, tokenizer_at
 
 PATH = os.environ.get("PRM_JAX_SMOLLM2", "")
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "smollm2_mbpp.npy"
@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    return open_checkpoint(PATH)
+    return checkpoint_at(PATH)
 
 
 @pytest.fixture(scope="module")
