@@ -36,6 +36,7 @@ STAGES = {
 TOOLS = {
     "generate": "write programs for one problem, with their verdicts",
     "score": "print a program with the PRM's score on each line",
+    "export": "write a trained network as a folder that transformers loads",
 }
 # Commands that take no experiment.
 PLAIN = {
@@ -90,11 +91,15 @@ def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--arm", help="only this arm" if name == "ppo" else "policy to use (default: sft)")
     if name == "score":
         command.add_argument("file", help="the program to score")
-    if name in TOOLS:
+    if name in ("generate", "score"):
         command.add_argument("--problem", required=True, metavar="ID", help="a problem of the run, e.g. mbpp/11")
     if name == "generate":
         command.add_argument("--samples", type=int, default=4, help="how many programs to write")
         command.add_argument("--seed", type=int, default=0)
+    if name == "export":
+        command.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+        command.add_argument("--network", help="sft, prm, orm or the name of an arm (default: sft)")
+        command.add_argument("--dtype", help="of the weights, float32 or bfloat16 (default: float32)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,7 +163,7 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 def _resolve(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[Experiment, str]:
     """Reads the gin files and builds the experiment; returns it with the run directory.
 
-    `generate` and `score` may leave the configuration out: it stands in the run directory.
+    `generate`, `score` and `export` may leave the configuration out: it stands in the run directory.
     """
     from etils import epath
 
@@ -205,7 +210,7 @@ def _override(binding: str) -> None:
 
 
 def _keep_configuration(run_dir: str) -> None:
-    """Leaves the configuration beside what it made, for a reader and for `generate` and `score`."""
+    """Leaves the configuration beside what it made, for a reader and for the tools."""
     from etils import epath
 
     import gin

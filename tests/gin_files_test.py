@@ -12,7 +12,7 @@ from prm_jax.stages.experiment import Experiment
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "gin").rglob("*.gin"))
 ABLATIONS = [name for name in FILES if name.startswith("gin/ablations/")]
-OVERLAYS = {*ABLATIONS, "gin/local_tiny.gin", "gin/data/humaneval.gin", "gin/data/jsonl.gin"}
+OVERLAYS = {*ABLATIONS, "gin/local_tiny.gin", "gin/pretrained.gin", "gin/data/humaneval.gin", "gin/data/jsonl.gin"}
 RUNS = sorted(set(FILES) - OVERLAYS)
 
 

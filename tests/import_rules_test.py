@@ -174,7 +174,9 @@ for _ in range(2):
 
 def test_the_learner_trains_where_tensorflow_is_not_installed(tmp_path):
     rooms = ("models", "parallel", "sampling", "training", "ppo", "evaluation", "report")
-    stages = [f"prm_jax.stages.{stage}" for stage in ("sft", "prm", "orm", "ppo", "evaluate", "generate", "score")]
+    stages = [
+        f"prm_jax.stages.{stage}" for stage in ("sft", "prm", "orm", "ppo", "evaluate", "generate", "score", "export")
+    ]
     names = [name for name in MODULES if room(name) in rooms] + stages
     assert run_blocked(TENSORFLOW | {"apache_beam"}, IMPORT_ALL, *names) == "imported\n"
     write_rows(tmp_path)

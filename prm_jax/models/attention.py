@@ -14,24 +14,9 @@ from jaxtyping import Array, Bool, Float, Int
 from prm_jax.models.cache import LayerCache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.initializers import fan_in, partitioned
+from prm_jax.models.norm import RMSNorm
+from prm_jax.models.rope import Rotary, rotate
 from prm_jax.parallel.shardings import constrain
-
-Rotary = tuple[Float[Array, "B T W/2"], Float[Array, "B T W/2"]]
-
-
-def rotary_table(positions: Int[Array, "B T"], config: ModelConfig) -> Rotary:
-    """Cosine and sine of each position's angles, float32 (Su et al. 2021, equation 34)."""
-    half = config.head_features // 2
-    frequencies = config.rope_theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angles = positions[..., None].astype(jnp.float32) * frequencies
-    return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotate(x: Float[Array, "B T N W"], rotary: Rotary) -> Float[Array, "B T N W"]:
-    """Turns the pairs (i, i + W/2) of each head by the angles of its position."""
-    cos, sin = (table[:, :, None, :].astype(x.dtype) for table in rotary)
-    left, right = jnp.split(x, 2, axis=-1)
-    return jnp.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1)
 
 
 def causal_mask(segments: Int[Array, "B T"]) -> Bool[Array, "B T T"]:
@@ -67,7 +52,7 @@ class Attention(nn.Module):
     config: ModelConfig
 
     def setup(self) -> None:
-        """The four kernels."""
+        """The four kernels, and the biases and norms that a family has."""
         c = self.config
         kernel = (c.width, c.heads, c.head_features)
         kv_kernel = (c.width, c.kv_heads, c.head_features)
@@ -78,6 +63,13 @@ class Attention(nn.Module):
         self.out = self.param(
             "out", partitioned(out, "heads", "head_width", "embed"), (c.heads, c.head_features, c.width)
         )
+        if c.attention_bias:
+            zeros = nn.initializers.zeros
+            self.query_bias = self.param("query_bias", partitioned(zeros, "heads", "head_width"), kernel[1:])
+            self.key_bias = self.param("key_bias", partitioned(zeros, "kv_heads", "head_width"), kv_kernel[1:])
+            self.value_bias = self.param("value_bias", partitioned(zeros, "kv_heads", "head_width"), kv_kernel[1:])
+        if c.qk_norm:
+            self.query_norm, self.key_norm = RMSNorm(c, "head_width"), RMSNorm(c, "head_width")
 
     def __call__(
         self,
@@ -99,10 +91,7 @@ class Attention(nn.Module):
         Returns:
           What is added to the residual stream, and the cache.
         """
-        dtype = self.config.compute_dtype
-        queries = jnp.einsum("btd,dhw->bthw", x, self.query.astype(dtype))
-        keys = jnp.einsum("btd,dkw->btkw", x, self.key.astype(dtype))
-        values = jnp.einsum("btd,dkw->btkw", x, self.value.astype(dtype))
+        queries, keys, values = self._project(x)
         queries = constrain(rotate(queries, rotary), "batch", "length", "heads", "head_width")
         keys, values = (jnp.swapaxes(kv, 1, 2) for kv in (rotate(keys, rotary), values))
         if cache is not None:
@@ -110,4 +99,19 @@ class Attention(nn.Module):
             keys, values = cache.keys[:, :, : mask.shape[-1]], cache.values[:, :, : mask.shape[-1]]
         keys, values = (constrain(kv, "batch", "kv_heads", "length", "head_width") for kv in (keys, values))
         mixed = attend(queries, keys, values, mask)
-        return jnp.einsum("bthw,hwd->btd", mixed, self.out.astype(dtype)), cache
+        return jnp.einsum("bthw,hwd->btd", mixed, self.out.astype(mixed.dtype)), cache
+
+    def _project(
+        self, x: Float[Array, "B T D"]
+    ) -> tuple[Float[Array, "B T H W"], Float[Array, "B T K W"], Float[Array, "B T K W"]]:
+        """Queries, keys and values, not yet rotated."""
+        dtype = self.config.compute_dtype
+        queries = jnp.einsum("btd,dhw->bthw", x, self.query.astype(dtype))
+        keys = jnp.einsum("btd,dkw->btkw", x, self.key.astype(dtype))
+        values = jnp.einsum("btd,dkw->btkw", x, self.value.astype(dtype))
+        if self.config.attention_bias:
+            queries, keys = queries + self.query_bias.astype(dtype), keys + self.key_bias.astype(dtype)
+            values = values + self.value_bias.astype(dtype)
+        if self.config.qk_norm:
+            queries, keys = self.query_norm(queries), self.key_norm(keys)
+        return queries, keys, values

@@ -7,28 +7,15 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from prm_jax.models.attention import Attention, Rotary
+from prm_jax.models.attention import Attention
 from prm_jax.models.cache import LayerCache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.initializers import fan_in, partitioned
+from prm_jax.models.norm import RMSNorm
+from prm_jax.models.rope import Rotary
 from prm_jax.parallel.shardings import constrain
-
-
-class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * scale over the last axis, in float32 (Zhang and Sennrich 2019, equation 4)."""
-
-    config: ModelConfig
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """Normalises `x`; the output has the compute dtype."""
-        scale = self.param("scale", partitioned(nn.initializers.ones, "embed"), (x.shape[-1],))
-        x = x.astype(jnp.float32)
-        mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
-        return (x * jax.lax.rsqrt(mean_square + self.config.norm_eps) * scale).astype(self.config.compute_dtype)
 
 
 class FeedForward(nn.Module):

@@ -12,6 +12,43 @@ import jax.numpy as jnp
 from prm_jax.errors import UserError
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+_SCALINGS = ("linear", "llama3", "yarn")
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeScaling:
+    """How rotary frequencies are stretched for rows longer than those of pretraining; `rope.py` has the formulas.
+
+    Attributes:
+      kind: "linear", "llama3" or "yarn".
+      factor: how many times longer the rows may be.
+      original_context: tokens of a row in pretraining; "linear" does not read it.
+      low_freq_factor: "llama3": wavelengths above `original_context / low_freq_factor` are stretched wholly.
+      high_freq_factor: "llama3": those below `original_context / high_freq_factor` stay.
+      beta_fast: "yarn": frequencies that turn at least so often within `original_context` stay.
+      beta_slow: "yarn": those that turn less often than this are stretched wholly.
+      attention_factor: "yarn": scale of the rotated queries and keys; None for the paper's, 0.1 ln(factor) + 1.
+    """
+
+    kind: str
+    factor: float
+    original_context: int = 8192
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in _SCALINGS:
+            raise UserError(f"RopeScaling.kind is {self.kind!r}; choose one of {', '.join(_SCALINGS)}.")
+        if self.factor < 1:
+            raise UserError(f"RopeScaling.factor is {self.factor}; it must be at least 1.")
+        if self.low_freq_factor >= self.high_freq_factor:
+            raise UserError(
+                f"RopeScaling.low_freq_factor {self.low_freq_factor} must be below "
+                f"high_freq_factor {self.high_freq_factor}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +64,14 @@ class ModelConfig:
       mlp_width: hidden features of the gated feed-forward layer.
       head_width: features of a head; None for `width / heads`.
       rope_theta: base of the rotary frequencies.
+      rope_scaling: how they are stretched; None for not at all.
+      attention_bias: whether queries, keys and values have a bias (Qwen2).
+      qk_norm: whether each head's queries and keys are normalised before they are rotated (Qwen3).
       norm_eps: added to the mean square in RMSNorm.
       tied_embeddings: whether logits are made with the embedding table.
       scan_layers: whether blocks are one scanned block with stacked parameters (compiles faster) or unrolled.
       remat: whether a block's activations are computed again in the backward pass (less memory, more time).
+      context: tokens of the longest row that the model was made for; None where nothing says so.
       dtype: of activations, "float32" or "bfloat16". Parameters, norms, softmax and logits are float32.
     """
 
@@ -42,10 +83,14 @@ class ModelConfig:
     mlp_width: int = 384
     head_width: int | None = None
     rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
+    attention_bias: bool = False
+    qk_norm: bool = False
     norm_eps: float = 1e-5
     tied_embeddings: bool = True
     scan_layers: bool = True
     remat: bool = False
+    context: int | None = None
     dtype: str = "float32"
 
     def __post_init__(self) -> None:

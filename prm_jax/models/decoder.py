@@ -13,11 +13,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from prm_jax.models.attention import causal_mask, rotary_table
-from prm_jax.models.blocks import Block, RMSNorm
+from prm_jax.models.attention import causal_mask
+from prm_jax.models.blocks import Block
 from prm_jax.models.cache import KVCache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.initializers import fan_in, partitioned
+from prm_jax.models.norm import RMSNorm
+from prm_jax.models.rope import rotary_table
 from prm_jax.parallel.shardings import constrain
 
 

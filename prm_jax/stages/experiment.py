@@ -64,6 +64,19 @@ class TextConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class PretrainedConfig:
+    """A published checkpoint that the policy starts from, in place of random parameters.
+
+    Attributes:
+      path: a Hugging Face folder (Llama, SmolLM2, Qwen2, Qwen2.5, Qwen3) or a GGUF file of these; empty for none. It
+        then decides the tokenizer and the model's shape; of `Experiment.model` only `scan_layers`, `remat` and
+        `dtype` are read, of `TextConfig` the two lengths.
+    """
+
+    path: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class LearningConfig:
     """How one network is trained on the exported rows.
 
@@ -108,6 +121,7 @@ class Experiment:
     sandbox: SandboxConfig = SandboxConfig()
     labels: LabelConfig = LabelConfig()
     model: ModelConfig = ModelConfig()
+    pretrained: PretrainedConfig = PretrainedConfig()
     mesh: MeshConfig = MeshConfig()
     sampling: SamplingConfig = SamplingConfig()
     sft: LearningConfig = LearningConfig()

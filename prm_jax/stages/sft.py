@@ -16,6 +16,7 @@ from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import boxed_policy, policy_logits
 from prm_jax.parallel.shardings import shard_batch, sharded_init
 from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.pretrained import pretrained_policy
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
@@ -35,12 +36,13 @@ from prm_jax.training.step import LossFn, make_train_step
 
 
 def sft(experiment: Experiment, run_dir: str) -> None:
-    """Trains the policy on the demonstrations until validation stops improving."""
+    """Trains a random policy, or that of a published checkpoint, until validation stops improving."""
     run = RunDirectory(run_dir)
     configuration = {
         "tasks": run.fingerprint_of("tasks"),
         "learning": experiment.sft,
         "model": experiment.model,
+        "pretrained": experiment.pretrained,
         "validation": experiment.problems.validation,
         "sampling": experiment.sampling,
         "seed": experiment.seed,
@@ -73,7 +75,10 @@ def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
     boxed_init = functools.partial(boxed_policy, model)
     validation = problems_of(experiment.problems, "validation")
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
-        params = sharded_init(boxed_init, jax.random.key(seed), mesh)
+        if experiment.pretrained.path:
+            params = pretrained_policy(experiment, model, mesh)
+        else:
+            params = sharded_init(boxed_init, jax.random.key(seed), mesh)
         state, shardings = sharded_train_state(params, boxed_init, optimizer, mesh)
         result = fit(
             learning.fit,

@@ -16,8 +16,10 @@ from etils import epath
 from prm_jax.errors import UserError
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import dataset_folder, families
+from prm_jax.stages.pretrained import pretrained_config, tokenizer_at
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory, write_json
+from prm_jax.text.pretrained import PretrainedTokenizer, load_tokenizer
 from prm_jax.text.tokenizer import BpeTokenizer
 
 SERVED = "served.json"
@@ -25,7 +27,7 @@ SERVED = "served.json"
 
 
 def tasks(experiment: Experiment, run_dir: str, export: str | None = None) -> None:
-    """Trains the tokenizer, registers the seqio tasks and exports their rows.
+    """Makes the tokenizer, registers the seqio tasks and exports their rows.
 
     Args:
       experiment: the experiment.
@@ -33,7 +35,7 @@ def tasks(experiment: Experiment, run_dir: str, export: str | None = None) -> No
       export: a folder that gets a copy of the arrays, for machines without TensorFlow.
     """
     run = RunDirectory(run_dir)
-    configuration = {"label": run.fingerprint_of("label"), "text": experiment.text}
+    configuration = {"label": run.fingerprint_of("label"), "text": experiment.text, "pretrained": experiment.pretrained}
     run.stage("tasks", configuration, lambda folder: _tasks(experiment, run, folder))
     if export:
         shutil.copytree(run.folder("tasks"), export, dirs_exist_ok=True, ignore=shutil.ignore_patterns("tfds"))
@@ -58,7 +60,7 @@ def serve(run_dir: str) -> tuple[str, ...]:
     if not (folder / SERVED).exists():
         raise UserError(f"{run_dir} serves no tasks: run `prm_jax tasks` there first")
     served = json.loads((folder / SERVED).read_text())
-    tokenizer = BpeTokenizer.load(folder / "tokenizer.json")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
     names = tuple(served["families"])
     for name, dataset in served["families"].items():
         register(name, epath.Path(run_dir) / dataset, tokenizer, served["max_length"])
@@ -71,7 +73,7 @@ def serve(run_dir: str) -> tuple[str, ...]:
 def _tasks(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
     from prm_jax.tasks.export import export_prompts, export_rows
 
-    tokenizer = _train_tokenizer(experiment)
+    tokenizer = _tokenizer(experiment)
     tokenizer.save(folder / "tokenizer.json")
     names = {"demonstrations": experiment.name, "others": f"{experiment.name}_others"}
     datasets = {names[family]: str(dataset_folder(run, family)) for family in families(experiment)}
@@ -90,7 +92,12 @@ def _tasks(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dic
     return {"vocabulary": tokenizer.vocab_size} | {f"{name}_rows": meta["rows"] for name, meta in metas.items()}
 
 
-def _train_tokenizer(experiment: Experiment) -> BpeTokenizer:
+def _tokenizer(experiment: Experiment) -> BpeTokenizer | PretrainedTokenizer:
+    """The checkpoint's tokenizer where the policy starts from one, else one trained on the demonstrations."""
+    if experiment.pretrained.path:
+        tokenizer = tokenizer_at(experiment.pretrained.path)
+        pretrained_config(experiment, tokenizer)  # Rows that the model cannot read are refused before they are made.
+        return tokenizer
     demonstrations = problems_of(experiment.problems, "demonstrations")
     shown = ((problem.prompt + "\n", problem.demonstration or problem.reference) for problem in demonstrations)
     texts = [text for pair in shown for text in pair]

@@ -33,7 +33,10 @@ from prm_jax.problems.problem import Problem
 from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import Completions, sample_many
 from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.pretrained import pretrained_config
 from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.text import pretrained
+from prm_jax.text.pretrained import PretrainedTokenizer
 from prm_jax.text.step_map import prompt_ids
 from prm_jax.text.tokenizer import BpeTokenizer, Tokenizer
 from prm_jax.training.checkpoint import Checkpointer
@@ -48,14 +51,16 @@ SAMPLE_BATCH = 256
 """Requests decoded together: one compiled shape for every caller."""
 
 
-def load_tokenizer(run: RunDirectory) -> BpeTokenizer:
+def load_tokenizer(run: RunDirectory) -> BpeTokenizer | PretrainedTokenizer:
     """The tokenizer of the run's tasks."""
     run.record_of("tasks")
-    return BpeTokenizer.load(run.folder("tasks") / "tokenizer.json")
+    return pretrained.load_tokenizer(run.folder("tasks") / "tokenizer.json")
 
 
 def model_config(experiment: Experiment, tokenizer: Tokenizer) -> ModelConfig:
-    """The experiment's model, with the vocabulary that its tokenizer has."""
+    """The experiment's model, or that of the checkpoint it starts from, with its tokenizer's vocabulary."""
+    if experiment.pretrained.path:
+        return pretrained_config(experiment, tokenizer)
     return dataclasses.replace(experiment.model, vocab_size=tokenizer.vocab_size)
 
 

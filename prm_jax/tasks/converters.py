@@ -70,8 +70,8 @@ CONVERTERS: Mapping[str, type[StepLabelConverter]] = {
 def _programs(ds: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The rows of a task as numpy vectors."""
     for batch in ds.padded_batch(256).as_numpy_iterator():
-        # Neither a token nor a label is ever 0, so what is 0 is the batch's padding.
+        # A label is never 0, so what is 0 is the batch's padding. A token may be 0 ("!" is for Qwen).
         for tokens, labels, size in zip(
-            batch["targets"], batch["labels"], np.count_nonzero(batch["targets"], axis=1), strict=True
+            batch["targets"], batch["labels"], np.count_nonzero(batch["labels"], axis=1), strict=True
         ):
             yield tokens[:size], labels[:size]

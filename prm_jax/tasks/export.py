@@ -98,7 +98,9 @@ def export_prompts(
     lengths = {"targets": max_prompt}
     dataset = task.get_dataset(sequence_length=lengths, split=ALL_PROBLEMS, shuffle=False, num_epochs=1)
     shapes = {"targets": [max_prompt], "problem": []}
-    batches = list(dataset.padded_batch(256, padded_shapes=shapes).as_numpy_iterator())
+    # No token is negative; one may be 0.
+    padded = dataset.padded_batch(256, padded_shapes=shapes, padding_values={"targets": -1, "problem": 0})
+    batches = list(padded.as_numpy_iterator())
     kept = {int(problem) for batch in batches for problem in batch["problem"]}
     dropped = [problem.id for index, problem in enumerate(problems) if index not in kept]
     if dropped:
@@ -107,8 +109,8 @@ def export_prompts(
         raise UserError(f"none of {len(problems)} prompts has at most {max_prompt} tokens; raise max_prompt")
     tokens = np.concatenate([batch["targets"] for batch in batches])
     rows = PromptBatch(
-        tokens=tokens,
-        lengths=np.count_nonzero(tokens, axis=1).astype(np.int32),
+        tokens=np.maximum(tokens, 0),
+        lengths=np.count_nonzero(tokens >= 0, axis=1).astype(np.int32),
         problem=np.concatenate([batch["problem"] for batch in batches]),
     )
     meta = {

@@ -1,8 +1,9 @@
 """Text in, token ids out, and back without the loss of a byte.
 
 `Tokenizer` is what every room asks of a tokenizer. `BpeTokenizer` is byte-level BPE over the `tokenizers`
-package, trained on the domain for small models; `ByteTokenizer` has one id per byte and needs no training, for
-tests and for programs in any language. The tasks, PPO, evaluation and the report use them.
+package, trained on the domain for small models (`pretrained.py` has those of published checkpoints);
+`ByteTokenizer` has one id per byte and needs no training, for tests and for programs in any language. The tasks,
+PPO, evaluation and the report use them.
 
 SentencePiece's default normaliser erases newlines and indentation, which is why it is not used here.
 """
@@ -34,11 +35,12 @@ _PIECES = {
 
 
 class Tokenizer(Protocol):
-    """Ids from 0 to `vocab_size - 1`; `pad_id` is always 0.
+    """Ids from 0 to `vocab_size - 1`.
 
     Attributes:
       vocab_size: number of ids, special ones included.
-      pad_id: 0.
+      pad_id: the id that an exported model is padded with. Our own arrays hold 0 where they are padded, whatever that
+        id stands for: their lengths and segments tell.
       bos_id: the id before a prompt.
       eos_id: the id that ends a program.
       fingerprint: a hash that two tokenizers share only if they are the same.
@@ -98,7 +100,7 @@ class BpeTokenizer:
         self._model = model
         self.vocab_size: int = model.get_vocab_size()
         self.fingerprint: str = hashlib.sha256(model.to_str().encode()).hexdigest()
-        byte_of = {character: byte for byte, character in enumerate(_byte_alphabet())}
+        byte_of = {character: byte for byte, character in enumerate(byte_alphabet())}
         self._bytes = [b""] * len(_SPECIALS)
         for token, token_id in sorted(model.get_vocab().items(), key=lambda item: item[1]):
             if token_id >= len(_SPECIALS):
@@ -169,6 +171,10 @@ class BpeTokenizer:
         """The bytes that an id stands for, `b""` for a special one."""
         return self._bytes[token_id]
 
+    def file_content(self) -> str:
+        """The `tokenizer.json` of the `tokenizers` package."""
+        return self._model.to_str()
+
 
 class ByteTokenizer:
     """One id per byte, behind the three special ids."""
@@ -194,7 +200,7 @@ class ByteTokenizer:
         epath.Path(path).write_text(self.fingerprint)
 
 
-def _byte_alphabet() -> Sequence[str]:
+def byte_alphabet() -> Sequence[str]:
     """The character by which byte-level BPE writes each byte: itself where it prints, else one from U+0100 on."""
     prints = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in prints]

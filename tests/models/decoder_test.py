@@ -8,7 +8,7 @@ import pytest
 
 from prm_jax.models import policy
 from prm_jax.models.cache import init_cache
-from prm_jax.models.config import ModelConfig
+from prm_jax.models.config import ModelConfig, RopeScaling
 from prm_jax.models.decoder import Decoder
 from prm_jax.models.policy import init_policy
 from prm_jax.models.stacking import stack, unroll
@@ -88,9 +88,14 @@ def test_untied_embeddings_have_a_table_of_their_own():
     assert np.abs(policy_logits(zeroed, untied, *rows)).max() == 0
 
 
-@pytest.mark.parametrize("kv_heads", [1, 4])
-def test_cached_decoding_equals_the_whole_row(kv_heads):
-    config = dataclasses.replace(TINY, kv_heads=kv_heads, scan_layers=False)
+YARN = RopeScaling("yarn", factor=4.0, original_context=8)
+
+
+@pytest.mark.parametrize(
+    "shape", [{"kv_heads": 1}, {"kv_heads": 4}, {"attention_bias": True, "rope_scaling": YARN}, {"qk_norm": True}]
+)
+def test_cached_decoding_equals_the_whole_row(shape):
+    config = dataclasses.replace(TINY, **shape, scan_layers=False)
     params, (tokens, segments, positions) = random_policy(config), _rows(2, 7)
     expected = policy_logits(params, config, tokens, segments, positions)
     # The second row has two tokens less of prompt: they are left padding.

@@ -128,6 +128,32 @@ def test_export_gives_back_every_program_and_label(modules, dataset, tmp_path, k
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows"]
 
 
+class ZeroIsAWord(ByteTokenizer):
+    """Byte ids turned round so that 0 is the letter "r", as 0 is "!" for Qwen."""
+
+    vocab_size, bos_id, eos_id, fingerprint = 258, 256, 257, "zero"
+
+    def encode(self, text):
+        return [(byte - ord("r")) % 256 for byte in text.encode()]
+
+    def token_bytes(self, token_id):
+        return bytes([(token_id + ord("r")) % 256]) if token_id < 256 else b""
+
+
+def test_a_token_may_be_zero(modules, dataset, tmp_path):
+    tokenizer = ZeroIsAWord()
+    modules[3].register("zero", dataset, tokenizer, LENGTH)
+    modules[2].export_rows("zero_sft", "train", LENGTH, "sft", tmp_path / "rows", pack=True)
+    programs = [one for one in PROGRAMS if one.split == "train" and one.operator == "reference"]
+    want = collections.Counter(tuple(program_row(one.prompt, one.text, tokenizer)[0]) for one in programs)
+    assert any(0 in ids for ids in want)
+    assert collections.Counter(ids for ids, _ in unpacked(load_rows(tmp_path / "rows")).elements()) == want
+    problems = [Problem("zero/0", "toy", "train", "error", "f", "", ())]
+    modules[2].export_prompts(problems, tokenizer, tmp_path / "prompts", 16)
+    rows = load_prompts(tmp_path / "prompts")
+    assert rows.tokens[0, : rows.lengths[0]].tolist() == prompt_ids("error", tokenizer)
+
+
 def test_many_short_neutral_programs_share_rows_and_keep_their_labels(modules, dataset, tmp_path):
     modules[2].export_rows("toy_prm", "validation", 1024, "prm", tmp_path / "rows")
     rows = load_rows(tmp_path / "rows")

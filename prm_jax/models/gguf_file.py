@@ -1,0 +1,134 @@
+"""GGUF files: shape, metadata and dequantised tensors of a checkpoint. `checkpoint_load.py` and the stages use it.
+
+The `gguf` package (an extra of this project) knows the format and the kinds of quantised blocks; what is ours is
+the way from its metadata to a `ModelConfig` and from its order of rotary features to Hugging Face's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from prm_jax.errors import UserError
+from prm_jax.models.config import ModelConfig, RopeScaling
+from prm_jax.models.families import FAMILIES
+from prm_jax.models.rope import frequencies
+from prm_jax.models.tensor_files import Shape
+
+# Rows are dequantised in pieces of so many numbers: the package makes several copies of what it is given.
+_PIECE = 1 << 18
+_LLAMA3 = RopeScaling("llama3", factor=8.0, original_context=8192, low_freq_factor=1.0, high_freq_factor=4.0)
+"""What the factors of Llama 3.1 and 3.2 were made with, but for `factor`; the file holds the factors only."""
+
+
+class GgufFile:
+    """A `TensorSource` with the configuration and the metadata that stand in the same file."""
+
+    def __init__(self, path: epath.PathLike):
+        """Maps the file; no tensor is read.
+
+        Raises:
+          UserError: `gguf` is not installed, or the file is missing, truncated, corrupt or of another family.
+        """
+        self.where = str(path)
+        self._reader, self._dequantize = _open(epath.Path(path))
+        self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
+        # GGUF writes the fastest axis first.
+        self.shapes: Mapping[str, Shape] = {
+            name: tuple(int(size) for size in reversed(tensor.shape)) for name, tensor in self._tensors.items()
+        }
+        self.metadata: dict[str, Any] = {name: field.contents() for name, field in self._reader.fields.items()}
+        self.config: ModelConfig = self._config()
+
+    def read(self, name: str) -> np.ndarray:
+        """One tensor as float32, with the rows of Hugging Face's order."""
+        tensor, shape = self._tensors[name], self.shapes[name]
+        found = np.empty((shape[0], math.prod(shape[1:])), np.float32)
+        rows = np.reshape(tensor.data, (shape[0], -1))
+        step = max(1, _PIECE // found.shape[1])
+        for start in range(0, shape[0], step):
+            piece = self._dequantize(rows[start : start + step], tensor.tensor_type)
+            found[start : start + step] = piece.reshape(-1, found.shape[1])
+        heads = {"attn_q.weight": self.config.heads, "attn_k.weight": self.config.kv_heads}
+        own = name.split(".", 2)[-1]
+        if self.metadata["general.architecture"] == "llama" and own in heads:
+            found = _halves(found, heads[own])
+        return found.reshape(shape)
+
+    def _config(self) -> ModelConfig:
+        architecture = self.metadata.get("general.architecture")
+        family = FAMILIES.get(str(architecture))
+        if family is None:
+            raise UserError(
+                f"{self.where}: a model of {architecture!r}; the families that load are {', '.join(FAMILIES)}"
+            )
+
+        def field(name: str, *default: Any) -> Any:
+            key = f"{architecture}.{name}"
+            if key not in self.metadata and not default:
+                raise UserError(f"{self.where} lacks {key}: download the file again")
+            return self.metadata.get(key, *default)
+
+        heads, width = field("attention.head_count"), field("embedding_length")
+        config = ModelConfig(
+            vocab_size=self.shapes.get("token_embd.weight", (0,))[0],
+            width=width,
+            layers=field("block_count"),
+            heads=heads,
+            kv_heads=field("attention.head_count_kv", heads),
+            mlp_width=field("feed_forward_length"),
+            head_width=field("attention.key_length", None),
+            rope_theta=field("rope.freq_base", 10_000.0),
+            rope_scaling=_scaling(field, self.where),
+            attention_bias=family.attention_bias,
+            qk_norm=family.qk_norm,
+            # Stored in float32: without the digits that the conversion adds.
+            norm_eps=float(np.format_float_positional(np.float32(field("attention.layer_norm_rms_epsilon")))),
+            tied_embeddings="output.weight" not in self.shapes,
+            context=field("context_length", None),
+        )
+        return self._with_factors(config)
+
+    def _with_factors(self, config: ModelConfig) -> ModelConfig:
+        """Llama 3's scaling, where the file holds the factors by which it divides the frequencies."""
+        if "rope_freqs.weight" not in self._tensors:
+            return config
+        factors = np.asarray(self._tensors["rope_freqs.weight"].data, np.float32)
+        scaling = dataclasses.replace(_LLAMA3, factor=float(factors.max()))
+        scaled = dataclasses.replace(config, rope_scaling=scaling)
+        if not np.allclose(frequencies(config) / frequencies(scaled), factors, rtol=1e-3):
+            raise UserError(f"{self.where} scales rotary frequencies by unknown factors: give the safetensors instead")
+        return scaled
+
+
+def _open(path: epath.Path) -> tuple[Any, Callable[[np.ndarray, Any], np.ndarray]]:
+    try:
+        import gguf
+    except ImportError:
+        raise UserError("to read GGUF files install the package gguf: pip install 'prm_jax[gguf]'") from None
+    if not path.exists():
+        raise UserError(f"no file {path}: give the path of a GGUF file")
+    try:
+        return gguf.GGUFReader(path), gguf.quants.dequantize
+    except Exception as error:  # Whatever the package stumbles over in a torn file.
+        raise UserError(f"{path} is truncated or no GGUF file ({error}): download it again") from None
+
+
+def _scaling(field: Callable[..., Any], where: str) -> RopeScaling | None:
+    kind = field("rope.scaling.type", "none")
+    if kind == "none":
+        return None
+    if kind not in ("linear", "yarn"):
+        raise UserError(f"{where}: rotary scaling {kind!r} is not supported; linear and yarn are")
+    original = field("rope.scaling.original_context_length", field("context_length", 8192))
+    return RopeScaling(kind, factor=field("rope.scaling.factor"), original_context=original)
+
+
+def _halves(rows: np.ndarray, heads: int) -> np.ndarray:
+    """A head's rows from llama.cpp's order of rotary pairs, (0, 1), (2, 3), …, to (i, i + W/2)."""
+    return rows.reshape(heads, -1, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)

@@ -1,0 +1,231 @@
+"""Tokenizers of published checkpoints: their files in, the `Tokenizer` of this project out, and back to their files.
+
+`tokenizer.json` is read through the `tokenizers` package; special ids and the chat template stand in the files beside
+it. `gguf_tokenizer.py` makes the same object from a GGUF file. The stages use it in place of a trained `BpeTokenizer`
+where an experiment starts from a checkpoint; `prm_jax export` writes either kind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tokenizers
+from etils import epath
+
+from prm_jax.errors import UserError
+from prm_jax.text.tokenizer import BpeTokenizer, Tokenizer, byte_alphabet, bytes_to_text
+
+_KIND = "pretrained_tokenizer"
+# Whatever changes texts (a space put in front, a Unicode form, SentencePiece's marks) changes this one.
+_PROBE = "def f(x):\n    \treturn  'é e\u0301 漢'\r\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Specials:
+    """What a checkpoint says of its tokenizer beside `tokenizer.json`.
+
+    Attributes:
+      bos_id: the id before a prompt; the checkpoint's end of text where it names none.
+      eos_id: the id that ends a program.
+      pad_id: the id that others pad with.
+      chat_template: the Jinja text that turns messages into a prompt, as the checkpoint has it; None for none.
+    """
+
+    bos_id: int
+    eos_id: int
+    pad_id: int
+    chat_template: str | None = None
+
+
+class PretrainedTokenizer:
+    """A byte-level BPE that came with a checkpoint; a `Tokenizer`.
+
+    Unlike `transformers` it never turns a text into a special id and, so that no byte is lost, does not bring a text
+    into a Unicode normal form. Of texts that are in that form and hold no special token, both give the same ids.
+    """
+
+    def __init__(self, content: str, specials: Specials, vocab_size: int, where: str):
+        """Use `from_folder`, `load` or `gguf_tokenizer.build`.
+
+        Args:
+          content: of `tokenizer.json`.
+          specials: what stands beside it.
+          vocab_size: ids of the model; those behind the tokenizer's own stand for no bytes.
+          where: what to call it in messages.
+
+        Raises:
+          UserError: it is no byte-level BPE, or has ids that the model has not.
+        """
+        try:
+            model = tokenizers.Tokenizer.from_str(content)
+        except Exception as error:  # `tokenizers` raises bare exceptions.
+            raise UserError(f"{where} is no tokenizer file ({error}): download it again") from None
+        size = max(model.get_vocab().values(), default=-1) + 1
+        if size > vocab_size:
+            raise UserError(
+                f"{where} has ids up to {size - 1}, the model {vocab_size} embeddings: "
+                "give the tokenizer of that checkpoint"
+            )
+        self._content, self._specials = content, specials
+        self.bos_id, self.eos_id, self.pad_id = specials.bos_id, specials.eos_id, specials.pad_id
+        self.chat_template = specials.chat_template
+        self.vocab_size = vocab_size
+        self._bytes = _bytes_of_ids(model, vocab_size, where)
+        # A program may contain the text of a special token; it must never become the token.
+        model.encode_special_tokens = True
+        if isinstance(model.normalizer, tokenizers.normalizers.NFC):
+            model.normalizer = None  # type: ignore[assignment]
+        self._model = model
+        self.fingerprint: str = hashlib.sha256(json.dumps(self._state(), sort_keys=True).encode()).hexdigest()
+        if self.decode(model.encode(_PROBE, add_special_tokens=False).ids) != _PROBE:
+            raise UserError(f"{where} changes texts: only byte-level BPE is supported, give another checkpoint")
+
+    @classmethod
+    def from_folder(cls, folder: epath.PathLike, vocab_size: int) -> PretrainedTokenizer:
+        """The tokenizer of a Hugging Face folder, for a model of `vocab_size` ids.
+
+        Raises:
+          UserError: a file is missing or torn, or the tokenizer does not fit the model.
+        """
+        folder = epath.Path(folder)
+        path = folder / "tokenizer.json"
+        if not path.exists():
+            raise UserError(f"no tokenizer.json in {folder}: give the folder of a checkpoint that has one")
+        return cls(path.read_text(), _read_specials(folder), vocab_size, str(path))
+
+    @classmethod
+    def load(cls, path: epath.PathLike) -> PretrainedTokenizer:
+        """Reads what `save` wrote.
+
+        Raises:
+          UserError: the file is missing or is not such a tokenizer.
+        """
+        try:
+            state = json.loads(epath.Path(path).read_text())
+            specials = Specials(**state["specials"])
+            return cls(json.dumps(state[_KIND]), specials, state["vocab_size"], str(path))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is no tokenizer of a checkpoint ({error!r}): run `prm_jax tasks` again") from None
+
+    def save(self, path: epath.PathLike) -> None:
+        """Writes the tokenizer as one JSON file, whole or not at all."""
+        path = epath.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.parent / f"{path.name}.part"
+        part.write_text(json.dumps(self._state()))
+        part.replace(path)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text; never a special one.
+
+        Raises:
+          UserError: the vocabulary lacks one of its bytes (SmolLM2's has 235 of the 256).
+        """
+        ids = self._model.encode(text, add_special_tokens=False).ids
+        # `tokenizers` leaves such bytes out in silence.
+        if sum(len(self._bytes[i]) for i in ids) != len(text.encode()):
+            raise UserError(f"the checkpoint's tokenizer cannot write {self._unwritten(text)}: change the text")
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, special ones left out; see `bytes_to_text`."""
+        return bytes_to_text(b"".join([self._bytes[i] for i in ids]))
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that an id stands for, `b""` for a special one and for one that the tokenizer has not."""
+        return self._bytes[token_id]
+
+    def file_content(self) -> str:
+        """The `tokenizer.json` that the checkpoint came with."""
+        return self._content
+
+    def _unwritten(self, text: str) -> str:
+        lost = [c for c in dict.fromkeys(text) if self.decode(self._model.encode(c, add_special_tokens=False).ids) != c]
+        return f"the characters {lost[:8]}"
+
+    def _state(self) -> dict[str, Any]:
+        specials = dataclasses.asdict(self._specials)
+        return {_KIND: json.loads(self._content), "specials": specials, "vocab_size": self.vocab_size}
+
+
+def load_tokenizer(path: epath.PathLike) -> BpeTokenizer | PretrainedTokenizer:
+    """Reads the file of either kind.
+
+    Raises:
+      UserError: the file is missing or no tokenizer.
+    """
+    path = epath.Path(path)
+    pretrained = path.exists() and f'"{_KIND}"' in path.read_text()[:64]
+    return PretrainedTokenizer.load(path) if pretrained else BpeTokenizer.load(path)
+
+
+def write_files(tokenizer: BpeTokenizer | PretrainedTokenizer, folder: epath.PathLike) -> None:
+    """Writes the files from which `transformers.AutoTokenizer` loads the tokenizer."""
+    folder = epath.Path(folder)
+    content = tokenizer.file_content()
+    model = tokenizers.Tokenizer.from_str(content)
+    tokens = {f"{name}_token": model.id_to_token(i) for name, i in special_ids(tokenizer).items()}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **tokens}
+    template = tokenizer.chat_template if isinstance(tokenizer, PretrainedTokenizer) else None
+    if template is not None:
+        config["chat_template"] = template
+    (folder / "tokenizer.json").write_text(content)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "special_tokens_map.json").write_text(json.dumps(tokens, indent=2) + "\n")
+
+
+def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """The special ids by the names that checkpoints give them."""
+    return {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "pad": tokenizer.pad_id}
+
+
+def _bytes_of_ids(model: tokenizers.Tokenizer, vocab_size: int, where: str) -> list[bytes]:
+    """The bytes of each id."""
+    byte_of = {character: byte for byte, character in enumerate(byte_alphabet())}
+    added = model.get_added_tokens_decoder()
+    found = [b""] * vocab_size
+    for token, token_id in model.get_vocab(with_added_tokens=True).items():
+        if token_id in added:
+            found[token_id] = b"" if added[token_id].special else token.encode()
+        elif set(token) <= byte_of.keys():
+            found[token_id] = bytes(byte_of[character] for character in token)
+        else:
+            raise UserError(f"{where} is no byte-level BPE (it has {token!r}): give a checkpoint with such a tokenizer")
+    return found
+
+
+def _read_specials(folder: epath.Path) -> Specials:
+    """Special ids: by name from the tokenizer's own files, else by number from the model's."""
+    own, named = _read(folder / "tokenizer_config.json"), _read(folder / "special_tokens_map.json")
+    models = _read(folder / "config.json") | _read(folder / "generation_config.json")
+    ids = {token["content"]: token["id"] for token in _read(folder / "tokenizer.json").get("added_tokens", [])}
+
+    def find(name: str) -> int | None:
+        token = own.get(f"{name}_token") or named.get(f"{name}_token")
+        token = token.get("content") if isinstance(token, Mapping) else token
+        number = ids.get(token, models.get(f"{name}_token_id"))
+        return number[0] if isinstance(number, list) else number
+
+    eos = find("eos")
+    if eos is None:
+        raise UserError(f"{folder} names no eos_token: add it to tokenizer_config.json")
+    bos, pad = find("bos"), find("pad")
+    template = folder / "chat_template.jinja"
+    chat = template.read_text() if template.exists() else own.get("chat_template")
+    if isinstance(chat, list):  # Several, each with a name.
+        chat = {entry["name"]: entry["template"] for entry in chat}.get("default")
+    return Specials(eos if bos is None else bos, eos, eos if pad is None else pad, chat)
+
+
+def _read(path: epath.Path) -> dict[str, Any]:
+    """A JSON object, empty where there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is torn ({error}): download it again") from None

@@ -1,0 +1,169 @@
+"""Published checkpoints load as `transformers` computes them; what is wrong with one is told in one message."""
+
+import dataclasses
+import json
+import pathlib
+import tracemalloc
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prm_jax.errors import UserError
+from prm_jax.models import policy
+from prm_jax.models.checkpoint_load import load_policy, open_checkpoint
+from prm_jax.models.checkpoint_save import save_policy
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.tensor_files import SafetensorsFolder, write_safetensors
+from prm_jax.parallel.mesh import MeshConfig, make_mesh
+
+GOLDEN = sorted((pathlib.Path(__file__).parent / "golden").glob("*.npz"))
+policy_logits = jax.jit(policy.policy_logits, static_argnames="config")
+
+
+def unpack(golden: pathlib.Path, folder: pathlib.Path) -> np.lib.npyio.NpzFile:
+    """The files of a golden model into a folder."""
+    data = np.load(golden)
+    for name in ("config.json", "model.safetensors"):
+        data[name].tofile(folder / name)
+    return data
+
+
+def whole_rows(tokens):
+    return tokens, jnp.ones_like(tokens), jnp.tile(jnp.arange(tokens.shape[1]), (len(tokens), 1))
+
+
+def mesh_of(devices=1, **sizes):
+    return make_mesh(MeshConfig(**sizes), jax.devices()[:devices])
+
+
+def load(folder, config=None, mesh=None):
+    checkpoint = open_checkpoint(folder)
+    return load_policy(checkpoint, config or checkpoint.config, mesh or mesh_of())
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+def test_logits_are_those_of_transformers(golden, tmp_path):
+    data = unpack(golden, tmp_path)
+    config = open_checkpoint(tmp_path).config
+    logits = policy_logits(load(tmp_path), config, *whole_rows(data["tokens"]))
+    assert np.abs(data["logits"]).max() > 1
+    np.testing.assert_allclose(logits, data["logits"], atol=1e-4)
+
+
+def test_there_is_a_golden_model_of_every_kind():
+    assert {path.stem for path in GOLDEN} == {"smollm2", "llama3", "llama_linear", "qwen2", "qwen2_yarn", "qwen3"}
+
+
+@pytest.fixture
+def qwen2(tmp_path):
+    unpack(GOLDEN[0].parent / "qwen2.npz", tmp_path)
+    return tmp_path
+
+
+def test_layers_load_unrolled_too_and_onto_a_mesh(qwen2):
+    config = open_checkpoint(qwen2).config
+    unrolled = load(qwen2, dataclasses.replace(config, scan_layers=False))
+    mesh = mesh_of(8, data=2, fsdp=2, tensor=2)
+    sharded = load(qwen2, mesh=mesh)
+    query = sharded["trunk"]["blocks"]["attention"]["query"]
+    # Layers whole, width over fsdp, heads over tensor.
+    assert {shard.data.shape for shard in query.addressable_shards} == {(2, 16, 2, 8)}
+    plain = load(qwen2)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(sharded), jax.device_get(plain))
+    for layer in range(2):
+        jax.tree.map(
+            lambda stacked, own, layer=layer: np.testing.assert_array_equal(stacked[layer], own),
+            plain["trunk"]["blocks"],
+            unrolled["trunk"][f"blocks_{layer}"],
+        )
+
+
+def split(folder: pathlib.Path) -> None:
+    """Splits `model.safetensors` into two files with an index."""
+    source, weight_map = SafetensorsFolder(folder), {}
+    for part, names in enumerate((list(source.shapes)[::2], list(source.shapes)[1::2])):
+        name = f"model-{part + 1:05}-of-00002.safetensors"
+        shapes = {tensor: source.shapes[tensor] for tensor in names}
+        write_safetensors(folder / name, shapes, "F32", ((tensor, source.read(tensor)) for tensor in names))
+        weight_map |= dict.fromkeys(names, name)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+def test_a_sharded_index_loads_as_the_single_file_does(qwen2):
+    whole = jax.device_get(load(qwen2))
+    split(qwen2)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(load(qwen2)), whole)
+    (qwen2 / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(UserError, match="lacks model-00002-of-00002.safetensors"):
+        load(qwen2)
+
+
+def rewrite(folder, change) -> None:
+    """Writes `model.safetensors` again, after a change of its tensors."""
+    source = SafetensorsFolder(folder)
+    tensors = {name: source.read(name) for name in source.shapes}
+    change(tensors)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    write_safetensors(folder / "model.safetensors", shapes, "F32", tensors.items())
+
+
+def test_one_message_lists_unknown_missing_and_misshapen_tensors(qwen2):
+    def change(tensors):
+        tensors["model.layers.0.mlp.bias"] = np.zeros(3, np.float32)
+        del tensors["model.norm.weight"], tensors["model.layers.1.self_attn.k_proj.bias"]
+        tensors["model.embed_tokens.weight"] = np.zeros((64, 31), np.float32)
+
+    rewrite(qwen2, change)
+    with pytest.raises(UserError) as caught:
+        load(qwen2)
+    message = str(caught.value)
+    assert "1 unknown: model.layers.0.mlp.bias" in message
+    assert "2 missing: model.norm.weight, model.layers.1.self_attn.k_proj.bias" in message
+    assert "1 misshapen: model.embed_tokens.weight [64, 31] in place of [64, 32]" in message
+
+
+def test_weights_that_are_no_numbers_are_refused(qwen2):
+    def change(tensors):
+        tensors["model.norm.weight"] = np.full(32, np.nan, np.float32)
+
+    rewrite(qwen2, change)
+    with pytest.raises(UserError, match="NaN or infinite numbers in trunk/norm/scale"):
+        load(qwen2)
+
+
+def test_a_copy_of_a_tied_table_is_no_news(qwen2):
+    rewrite(qwen2, lambda tensors: tensors.setdefault("lm_head.weight", tensors["model.embed_tokens.weight"]))
+    load(qwen2)
+
+
+def test_damaged_files_are_named(qwen2, tmp_path):
+    file = qwen2 / "model.safetensors"
+    whole = file.read_bytes()
+    for damaged in (whole[:-4], whole[:100], b"", b"\xff" * 64, whole + b"0"):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"model\.safetensors is truncated"):
+            load(qwen2)
+    (qwen2 / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json is torn"):
+        load(qwen2)
+    with pytest.raises(UserError, match=r"no config\.json in"):
+        load(tmp_path / "nowhere")
+
+
+def test_the_host_holds_one_tensor_at_a_time(tmp_path):
+    config = ModelConfig(vocab_size=4096, width=256, layers=4, heads=4, kv_heads=4, mlp_width=1024)
+    shapes = jax.eval_shape(lambda: policy.init_policy(config, jax.random.key(0)))
+    params = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, np.float32), shapes)
+    save_policy(tmp_path, params, config, special_ids={}, generation={})
+    model, largest = sum(leaf.nbytes for leaf in jax.tree.leaves(params)), 4096 * 256 * 4
+    assert model > 4 * largest
+    del params
+    load(tmp_path, config)  # What compiling allocates is not the tensors'.
+    tracemalloc.start()
+    load(tmp_path, config, mesh_of(8, fsdp=4, tensor=2))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.2 * largest

@@ -1,0 +1,127 @@
+"""GGUF files of the golden models load as their safetensors do."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from prm_jax.errors import UserError
+from prm_jax.models import policy
+from prm_jax.models.checkpoint_load import load_policy, open_checkpoint
+from prm_jax.models.gguf_file import GgufFile
+from prm_jax.models.tensor_files import SafetensorsFolder
+from prm_jax.parallel.mesh import MeshConfig, make_mesh
+
+gguf = pytest.importorskip("gguf")
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+NAMES = {
+    "model.embed_tokens.": "token_embd.", "model.norm.": "output_norm.", "lm_head.": "output.",
+    "model.layers.": "blk.", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+}  # fmt: skip
+
+
+def pairs_interleaved(kernel: np.ndarray, heads: int) -> np.ndarray:
+    """As llama.cpp stores queries and keys of a Llama: rotary pair (i, i + W/2) of a head becomes (2i, 2i + 1)."""
+    width = len(kernel) // heads
+    order = [h * width + i + half * width // 2 for h in range(heads) for i in range(width // 2) for half in range(2)]
+    return kernel[order]
+
+
+def convert(
+    case: str, folder: pathlib.Path, quantise: str = "", factors: tuple[float, ...] = ()
+) -> tuple[pathlib.Path, np.lib.npyio.NpzFile]:
+    """Writes a golden model as GGUF, the tensor `quantise` in 8-bit blocks, with `factors` for a base of 1e8."""
+    data = np.load(GOLDEN / f"{case}.npz")
+    for name in ("config.json", "model.safetensors"):
+        data[name].tofile(folder / name)
+    config, source = json.loads((folder / "config.json").read_text()), SafetensorsFolder(folder)
+    kind, rope = config["model_type"], config["rope_parameters"]
+    writer = gguf.GGUFWriter(folder / "model.gguf", kind)
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(1e8 if factors else rope["rope_theta"])
+    if config.get("head_dim"):
+        writer.add_key_length(config["head_dim"])
+    if rope["rope_type"] != "default":
+        writer.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
+        writer.add_rope_scaling_factor(rope["factor"])
+    if "original_max_position_embeddings" in rope:
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    for name in source.shapes:
+        tensor = source.read(name)
+        for part, heads in (("q_proj.w", config["num_attention_heads"]), ("k_proj.w", config["num_key_value_heads"])):
+            if kind == "llama" and part in name:
+                tensor = pairs_interleaved(tensor, heads)
+        for theirs, own in NAMES.items():
+            name = name.replace(theirs, own)
+        if name == quantise:
+            blocks = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(name, gguf.quants.quantize(tensor, blocks), raw_dtype=blocks)
+        else:
+            writer.add_tensor(name, tensor)
+    if factors:
+        writer.add_tensor("rope_freqs.weight", np.array(factors, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder / "model.gguf", data
+
+
+def load(path):
+    checkpoint = open_checkpoint(path)
+    return load_policy(checkpoint, checkpoint.config, make_mesh(MeshConfig(), jax.devices()[:1])), checkpoint.config
+
+
+@pytest.mark.parametrize("case", ["smollm2", "llama_linear", "qwen2_yarn", "qwen3"])
+def test_parameters_are_those_of_the_safetensors(case, tmp_path):
+    path, data = convert(case, tmp_path)
+    params, config = load(path)
+    expected, shape = load(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, params, expected)
+    rows = data["tokens"], np.ones_like(data["tokens"]), np.tile(np.arange(40), (2, 1))
+    logits = jax.jit(policy.policy_logits, static_argnames="config")(params, config, *rows)
+    np.testing.assert_allclose(logits, data["logits"], atol=1e-4)
+    assert config.context == shape.context and config.tied_embeddings == shape.tied_embeddings
+
+
+def test_quantised_tensors_are_dequantised(tmp_path):
+    name = "blk.0.attn_q.weight"
+    path, _ = convert("smollm2", tmp_path, quantise=name)
+    # A block of 8-bit numbers is off by half a step of its largest number at most.
+    exact = SafetensorsFolder(tmp_path).read("model.layers.0.self_attn.q_proj.weight")
+    error = np.abs(GgufFile(path).read(name) - exact)
+    assert 0 < error.max() <= np.abs(exact).max() / 127
+
+
+def test_the_factors_of_llama3_are_recognised(tmp_path):
+    # With this base the wavelengths of a head of 8 features are 6, 628, 62832 and 6283185 positions: two far below
+    # 8192 / 4, which stay, and two above 8192.
+    path, _ = convert("smollm2", tmp_path, factors=(1.0, 1.0, 8.0, 8.0))
+    scaling = GgufFile(path).config.rope_scaling
+    assert (scaling.kind, scaling.factor, scaling.original_context) == ("llama3", 8.0, 8192)
+    path, _ = convert("smollm2", tmp_path, factors=(1.0, 3.0, 5.0, 8.0))
+    with pytest.raises(UserError, match="unknown factors"):
+        GgufFile(path)
+
+
+def test_damaged_files_are_named(tmp_path):
+    path, _ = convert("smollm2", tmp_path)
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:50], b"nonsense" * 20):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="is truncated or no GGUF file"):
+            open_checkpoint(path)
+    with pytest.raises(UserError, match="no file"):
+        open_checkpoint(tmp_path / "nowhere.gguf")
