@@ -62,7 +62,15 @@ def save_scorer(
     """Writes a folder for `AutoModelForTokenClassification`, with the labels "wrong" and "right".
 
     The softmax at a step's last token gives "right" the PRM's p = σ(z). Arguments as those of `save_policy`.
+
+    Raises:
+      UserError: the scorer reads its surprise, which no token classifier does; else as `save_policy`.
     """
+    if config.reads_surprise:
+        raise UserError(
+            "this scorer reads its trunk's surprise (ModelConfig.reads_surprise), which transformers cannot express: "
+            "train one without to export it"
+        )
     _save(folder, params, config, special_ids, dtype, scorer=True)
 
 

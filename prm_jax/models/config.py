@@ -71,6 +71,7 @@ class ModelConfig:
       tied_embeddings: whether logits are made with the embedding table.
       scan_layers: whether blocks are one scanned block with stacked parameters (compiles faster) or unrolled.
       remat: whether a block's activations are computed again in the backward pass (less memory, more time).
+      reads_surprise: whether a scorer reads how surprised its trunk is by each token, see `heads.SurpriseHead`.
       context: tokens of the longest row that the model was made for; None where nothing says so.
       dtype: of activations, "float32" or "bfloat16". Parameters, norms, softmax and logits are float32.
     """
@@ -90,6 +91,7 @@ class ModelConfig:
     tied_embeddings: bool = True
     scan_layers: bool = True
     remat: bool = False
+    reads_surprise: bool = False
     context: int | None = None
     dtype: str = "float32"
 

@@ -29,7 +29,7 @@ class Decoder(nn.Module):
     Attributes:
       config: its shape.
       unembedding: False leaves out the separate output table of a model with untied embeddings: a scorer has no
-        logits.
+        logits, unless it reads its surprise.
     """
 
     config: ModelConfig

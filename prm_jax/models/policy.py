@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
-from prm_jax.models.heads import ScalarHead
+from prm_jax.models.heads import ScalarHead, SurpriseHead
 
 Params = dict[str, Any]
 
@@ -34,9 +34,12 @@ def boxed_policy(config: ModelConfig, key: Key[Array, ""]) -> Params:
 def boxed_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool = False) -> Params:
     """A scorer's parameters, each boxed with its logical axes."""
     trunk_key, head_key = jax.random.split(key)
-    row = jnp.zeros((1, 1), jnp.int32)
-    trunk = Decoder(config, unembedding=False).init(trunk_key, row, row, row)["params"]
-    head = ScalarHead(zero_head).init(head_key, jnp.zeros((1, 1, config.width)))["params"]
+    row, hidden = jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1, config.width))
+    trunk = Decoder(config, unembedding=config.reads_surprise).init(trunk_key, row, row, row)["params"]
+    if config.reads_surprise:
+        head = SurpriseHead(config, zero_head).init(head_key, hidden, jnp.zeros((1, 1)), row, row)["params"]
+    else:
+        head = ScalarHead(zero_head).init(head_key, hidden)["params"]
     return {"trunk": trunk, "head": head}
 
 
@@ -60,7 +63,7 @@ def init_scorer(
       config: the trunk's.
       key: of the random values.
       trunk: `params["trunk"]` of a policy or scorer to start from; it is copied, without the output table of untied
-        embeddings. None for a random trunk.
+        embeddings where the scorer does not read its surprise. None for a random trunk.
       zero_head: whether all scores are 0 at first.
     """
     scorer = _random_scorer(config, key, zero_head)
@@ -136,6 +139,8 @@ def scores(
     positions: Int[Array, "B T"],
 ) -> Float[Array, "B T"]:
     """Raw scores z of a scorer's head, float32. Arguments as in `Decoder.__call__`."""
-    decoder = Decoder(config, unembedding=False)
-    hidden = _apply(decoder, params["trunk"], tokens, segments, positions)
+    if config.reads_surprise:
+        hidden, logprobs, _ = policy_forward(params, config, tokens, segments, positions)
+        return _apply(SurpriseHead(config), params["head"], hidden, logprobs, segments, positions)
+    hidden = _apply(Decoder(config, unembedding=False), params["trunk"], tokens, segments, positions)
     return _apply(ScalarHead(), params["head"], hidden)

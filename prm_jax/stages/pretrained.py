@@ -59,7 +59,9 @@ def pretrained_config(experiment: Experiment, tokenizer: Tokenizer) -> ModelConf
             f"SamplingConfig.max_new_tokens {new} must stay within the model's context of {shape.context} tokens: "
             "lower them"
         )
-    return dataclasses.replace(shape, scan_layers=own.scan_layers, remat=own.remat, dtype=own.dtype)
+    return dataclasses.replace(
+        shape, scan_layers=own.scan_layers, remat=own.remat, dtype=own.dtype, reads_surprise=own.reads_surprise
+    )
 
 
 def pretrained_policy(experiment: Experiment, model: ModelConfig, mesh: Mesh) -> Any:

@@ -4,6 +4,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from prm_jax.models import policy
 from prm_jax.models.config import ModelConfig
@@ -70,6 +71,25 @@ def test_scorer_starts_from_the_policy():
     np.testing.assert_allclose(z, expected, atol=1e-5)
 
 
-def test_a_zero_head_scores_nothing():
-    scorer = init_scorer(TINY, jax.random.key(0), zero_head=True)
-    assert np.abs(scores(scorer, TINY, *ROWS)).max() == 0
+@pytest.mark.parametrize("reads_surprise", [False, True])
+def test_a_zero_head_scores_nothing(reads_surprise):
+    config = dataclasses.replace(TINY, reads_surprise=reads_surprise)
+    scorer = init_scorer(config, jax.random.key(0), zero_head=True)
+    assert np.abs(scores(scorer, config, *ROWS)).max() == 0
+
+
+def test_a_scorer_that_reads_its_surprise_sees_a_token_through_its_probability():
+    """With a trunk that embeds all tokens alike, only their probabilities tell two programs apart."""
+    config = dataclasses.replace(TINY, reads_surprise=True, tied_embeddings=False)
+    policy = random_policy(config)
+    policy["trunk"]["embedding"] = jnp.ones_like(policy["trunk"]["embedding"])
+    other = TOKENS.at[:, -1].set((TOKENS[:, -1] + 1) % config.vocab_size)
+    scorer = init_scorer(config, jax.random.key(1), trunk=policy["trunk"])
+    z, z_other = (scores(scorer, config, tokens, SEGMENTS, POSITIONS) for tokens in (TOKENS, other))
+    np.testing.assert_array_equal(z[:, :-1], z_other[:, :-1])
+    plain = dataclasses.replace(config, reads_surprise=False)
+    blind = init_scorer(plain, jax.random.key(1), trunk=policy["trunk"])
+    assert abs(z[1, -1] - z_other[1, -1]) > 0 and SEGMENTS[0, -1] == 0
+    np.testing.assert_array_equal(
+        scores(blind, plain, TOKENS, SEGMENTS, POSITIONS), scores(blind, plain, other, SEGMENTS, POSITIONS)
+    )
