@@ -96,7 +96,7 @@ class Checkpointer:
           directory: where they lie, `<directory>/<step>`; made by the first `save`.
           keep: number of the latest checkpoints that are kept.
         """
-        self.directory = epath.Path(directory)
+        self.directory = epath.Path(directory).resolve()  # orbax refuses relative paths.
         self._keep = keep
         self._writes = False
         self._opened: ocp.training.Checkpointer | None = None

@@ -36,6 +36,14 @@ def test_a_tree_comes_back_bit_for_bit(toy, tmp_path):
     assert math.isnan(extra["best"]) and extra["third"] == 1 / 3 and extra["none"] is None
 
 
+def test_a_relative_directory_will_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Checkpointer("runs/one") as checkpoints:
+        checkpoints.save(1, {"x": np.arange(3, dtype=np.int32)})
+    with Checkpointer(tmp_path / "runs/one") as checkpoints:
+        np.testing.assert_array_equal(checkpoints.restore(1, {"x": jnp.zeros(3, jnp.int32)})["x"], np.arange(3))
+
+
 def test_numpy_arrays_and_scalars_are_kept_and_python_numbers_refused(tmp_path):
     with Checkpointer(tmp_path) as checkpoints:
         checkpoints.save(0, {"scalar": np.int32(5), "array": np.arange(2.0, dtype=np.float32)})
