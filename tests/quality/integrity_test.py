@@ -247,7 +247,7 @@ from __future__ import annotations
 
 
 async def gather(source, width):
-    """Gathers."""
+    'Gathers.'
     "A note."
     ...
     source and print(width)
