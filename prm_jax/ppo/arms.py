@@ -17,6 +17,8 @@
 | `random` | `Random` | | | `head` |
 | `sft_more` | none: `control` | | | |
 
+Any of them with `quality` is the arm `+quality`: `outcome_quality` is `outcome` with `Quality`.
+
 `loop.train` runs an arm; the stage runs a control that is no PPO.
 """
 
@@ -68,6 +70,7 @@ class Arm:
       exact_labels: whether every program is labelled by the interpreter against the reference (costs traces).
       refresh: how the PRM follows the policy; None leaves it frozen. Needs `scorer="prm"` and `exact_labels`.
       critic: `"head"` on the policy's features, or `"prm"`, a copy of the PRM.
+      quality: the bounded term that tells well-written passing programs from others; None leaves it out.
       control: `"sft_more"` for the control that trains on demonstrations instead of PPO; else `""`.
     """
 
@@ -77,7 +80,13 @@ class Arm:
     exact_labels: bool = False
     refresh: PrmRefreshConfig | None = None
     critic: CriticKind = "head"
+    quality: rewards.Quality | None = None
     control: Literal["", "sft_more"] = ""
+
+    @property
+    def rule(self) -> RewardRule:
+        """All that the arm rewards."""
+        return self.reward if self.quality is None else rewards.Plus((self.reward, self.quality))
 
     def __post_init__(self) -> None:
         """Refuse combinations that cannot be meant."""

@@ -104,7 +104,7 @@ class Learner:
         with self._timed("scoring"):
             rollout, token_scores, gap = self._score(rollout.replace(known=jnp.asarray(known)))
             seen = inputs.gather(rollout, table, verified, finished, token_scores, index)
-            rollout = rollout.replace(rewards=token_rewards(self.arm.reward, seen, rollout.known))
+            rollout = rollout.replace(rewards=token_rewards(self.arm.rule, seen, rollout.known))
             if self.arm.critic == "prm" and index == 0:
                 rollout = self._fit_critic(rollout)
             jax.block_until_ready(rollout)

@@ -6,7 +6,7 @@ whose verdict is unknown. Every rule is a small frozen dataclass with weights as
 In all equations s_i in (-1, 1) is the score of step i, written 2 sigmoid(z) - 1 on the step's last token; n is the
 number of *scored* steps (closed and not neutral); O is the outcome, 1 or 0. Steps that are not scored earn nothing and
 leave n. A completion cut by length is a terminal failure: O = 0, and its open step is not scored.
-Letters: B batch, S steps, T tokens.
+Letters: B batch, S steps, T tokens, M measures of integrity.
 """
 
 from __future__ import annotations
@@ -14,12 +14,18 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-from typing import Protocol
+import operator
+from typing import ClassVar, Protocol
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from prm_jax.errors import UserError
+
+MEASURES = ("structure", "naming", "calls", "cost", "constraints")
+"""What `quality/` says of a program, in the order of `RewardInputs.integrity`."""
 
 
 class Grade(enum.IntEnum):
@@ -58,6 +64,7 @@ class RewardInputs:
       final_score: the ORM's score in (-1, 1) at the last token; zeros where the arm has no ORM.
       last: index of the last token of the completion.
       truncated: True where the completion was cut by length.
+      integrity: how well the program is written, by `MEASURES`, each in [0, 1]; zeros where it was not measured.
       problem: index of the problem.
       update: number of the PPO update, for rules that draw.
       length: T.
@@ -70,6 +77,7 @@ class RewardInputs:
     final_score: Float[Array, " B"]
     last: Int[Array, " B"]
     truncated: Bool[Array, " B"]
+    integrity: Float[Array, "B M"]
     problem: Int[Array, " B"]
     update: Int[Array, ""]
     length: int = flax.struct.field(pytree_node=False)
@@ -309,6 +317,70 @@ class Random:
 
         rows = jnp.arange(inputs.problem.shape[0])
         return at_last(jax.vmap(draw)(inputs.problem, rows).astype(jnp.float32), inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """R[last] = weight O q, with q = sum_m a_m x_m / sum_m a_m in [0, 1]: how well a passing program is written.
+
+    x_m are the measures of `quality/`, a_m their shares, the fields named as they are. A program that fails earns
+    nothing, and no style is worth more than `weight`, so it decides between passing programs only. `Arm.quality` adds
+    it to the arm's own rule.
+
+    Attributes:
+      weight: of the whole term; at most `MOST`, so that a passing program's style never weighs more than its passing.
+      structure: share of nesting, complexity, length and dead code.
+      naming: share of the names.
+      calls: share of names that do not resolve, wrong arity, banned calls.
+      cost: share of executed lines against the reference; costs two traced runs for each passing program.
+      constraints: share of the rules of `domains`.
+      domains: folders of domains, see `problems/domain.py`; their rules apply to the problems that come from them, and
+        any other problem breaks none.
+    """
+
+    MOST: ClassVar[float] = 0.5
+
+    weight: float = 0.1
+    structure: float = 1.0
+    naming: float = 1.0
+    calls: float = 1.0
+    cost: float = 0.0
+    constraints: float = 0.0
+    domains: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        object.__setattr__(self, "domains", tuple(self.domains))
+        if not 0 < self.weight <= self.MOST:
+            raise UserError(f"Quality.weight is {self.weight}; give more than 0 and at most {self.MOST}")
+        if min(self.shares) < 0 or not sum(self.shares):
+            raise UserError(
+                f"Quality: the shares of {', '.join(MEASURES)} are {self.shares}; give one above, none below 0"
+            )
+        if (self.constraints > 0) != bool(self.domains):
+            raise UserError("Quality: constraints and domains need each other; give both or neither")
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """One share per entry of `MEASURES`."""
+        return tuple(getattr(self, measure) for measure in MEASURES)
+
+    def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
+        """Gives float32 rewards, zero on every token that earns nothing."""
+        shares = jnp.asarray(self.shares, jnp.float32)
+        quality = inputs.integrity @ shares / shares.sum()
+        return at_last(self.weight * _success(inputs) * quality, inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plus:
+    """The sum of several rules."""
+
+    rules: tuple[RewardRule, ...]
+
+    def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
+        """Gives float32 rewards, zero on every token that earns nothing."""
+        return functools.reduce(operator.add, (rule(inputs) for rule in self.rules))
 
 
 @functools.partial(jax.jit, static_argnames="rule")

@@ -85,7 +85,9 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
             prompts=load_prompts(run.folder("tasks") / "prompts"),
             problems=practice,
             tokenizer=tokenizer,
-            verify=functools.partial(verify, sandbox=sandbox, limits=limits, config=experiment.labels),
+            verify=functools.partial(
+                verify, sandbox=sandbox, limits=limits, config=experiment.labels, quality=arm.quality
+            ),
             directory=folder,
             evaluate=_validation(experiment, run, sandbox),
             label=f"ppo {arm.name}",

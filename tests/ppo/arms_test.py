@@ -30,6 +30,28 @@ def test_impossible_arms_are_refused(fields):
         Arm("x", **fields)
 
 
+def test_quality_is_off_by_default_and_added_to_any_rule():
+    assert Arm().rule == rewards.Outcome()
+    arm = Arm("x", rewards.PrmMean(), "prm", quality=rewards.Quality())
+    assert arm.rule == rewards.Plus((rewards.PrmMean(), rewards.Quality()))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"weight": 0.0},
+        {"weight": 0.6},
+        {"naming": -1.0},
+        {"structure": 0, "naming": 0, "calls": 0},
+        {"constraints": 1.0},
+        {"domains": ("finance",)},
+    ],
+)
+def test_impossible_quality_is_refused(fields):
+    with pytest.raises(UserError, match="Quality"):
+        rewards.Quality(**fields)
+
+
 @pytest.mark.parametrize("fields", [{"minibatches": 3}, {"kl_in": "both"}, {"temperature": 0.0}, {"updates": 0}])
 def test_impossible_runs_are_refused(fields):
     with pytest.raises(UserError, match="PpoConfig"):

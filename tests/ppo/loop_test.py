@@ -118,6 +118,20 @@ def test_a_policy_learns_to_pass(tmp_path):
     assert all(row["rollout/logprob_gap"] < 1e-3 for row in rows)
 
 
+def test_quality_raises_the_reward_of_passing_programs_by_its_share(tmp_path):
+    def passes(problems, texts, exact, integrity=None):
+        return [Verified(Outcome.PASSED, integrity=integrity)] * len(texts)
+
+    measured = functools.partial(passes, integrity=(1.0, 0.5, 0.25, 1.0, 1.0))
+    config = dataclasses.replace(CONFIG, updates=1)
+    run(tmp_path / "plain", config, verify=passes)
+    run(tmp_path / "quality", config, Arm(quality=rewards.Quality(weight=0.3)), measured)
+    (plain,), (quality,) = read_metrics(tmp_path / "plain"), read_metrics(tmp_path / "quality")
+    assert plain["rollout/mean_reward"] > 0 and "rollout/integrity_naming" not in plain
+    assert quality["rollout/mean_reward"] == pytest.approx((1 + 0.3 * 1.75 / 3) * plain["rollout/mean_reward"])
+    assert quality["rollout/integrity_naming"] == 0.5
+
+
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     """The arm with most to carry on: PRM, its optimiser and the buffer."""
     whole = run(tmp_path / "whole", arm=ONLINE)
