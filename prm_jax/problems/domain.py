@@ -12,7 +12,7 @@ import dataclasses
 from etils import epath
 
 from prm_jax.errors import UserError
-from prm_jax.problems.jsonl import JsonlSource
+from prm_jax.problems.jsonl import SPLITS, JsonlSource
 from prm_jax.problems.problem import Problem
 
 PROBLEMS_FILE = "problems.jsonl"
@@ -39,8 +39,10 @@ class DomainSource:
     strict: bool = True
 
     def __post_init__(self) -> None:
-        """Make the splits hashable."""
+        """Refuse splits that no row can have."""
         object.__setattr__(self, "splits", tuple(self.splits))
+        if not self.splits or not set(self.splits) <= set(SPLITS):
+            raise UserError(f"DomainSource.splits is {self.splits}; give some of {', '.join(SPLITS)}")
 
     def load(self) -> list[Problem]:
         """The problems of these splits, in the order of the file.
