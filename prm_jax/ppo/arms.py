@@ -15,7 +15,7 @@
 | `first_error` | `FirstError` | `prm` | | `head` |
 | `first_error_exact` | `FirstErrorExact` | | yes | `head` |
 | `random` | `Random` | | | `head` |
-| `sft_more` | none: `control` | | | |
+| `sft_more`, `rft` | none: `control` | | | |
 
 Any of them with `quality` is the arm `+quality`: `outcome_quality` is `outcome` with `Quality`.
 
@@ -71,7 +71,8 @@ class Arm:
       refresh: how the PRM follows the policy; None leaves it frozen. Needs `scorer="prm"` and `exact_labels`.
       critic: `"head"` on the policy's features, or `"prm"`, a copy of the PRM.
       quality: the bounded term that tells well-written passing programs from others; None leaves it out.
-      control: `"sft_more"` for the control that trains on demonstrations instead of PPO; else `""`.
+      control: instead of PPO, SFT goes on: `"sft_more"` on the demonstrations, `"rft"` on the policy's own passing
+        programs; else `""`.
     """
 
     name: str = "outcome"
@@ -81,7 +82,7 @@ class Arm:
     refresh: PrmRefreshConfig | None = None
     critic: CriticKind = "head"
     quality: rewards.Quality | None = None
-    control: Literal["", "sft_more"] = ""
+    control: Literal["", "sft_more", "rft"] = ""
 
     @property
     def rule(self) -> RewardRule:
@@ -94,8 +95,8 @@ class Arm:
             raise UserError(f'Arm {self.name}: scorer is {self.scorer!r}; give "prm", "orm" or None')
         if self.critic not in ("head", "prm"):
             raise UserError(f'Arm {self.name}: critic is {self.critic!r}; give "head" or "prm"')
-        if self.control not in ("", "sft_more"):
-            raise UserError(f'Arm {self.name}: control is {self.control!r}; give "sft_more" or ""')
+        if self.control not in ("", "sft_more", "rft"):
+            raise UserError(f'Arm {self.name}: control is {self.control!r}; give "sft_more", "rft" or ""')
         if self.refresh is not None and not (self.scorer == "prm" and self.exact_labels):
             raise UserError(f'Arm {self.name}: refresh needs scorer="prm" and exact_labels=True')
         if self.critic == "prm" and self.scorer != "prm":
