@@ -321,7 +321,7 @@ class Random:
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
-    """R[last] = weight O q, with q = sum_m a_m x_m / sum_m a_m in [0, 1]: how well a passing program is written.
+    """r[last] = weight O q, with q = sum_m a_m x_m / sum_m a_m in [0, 1]: how well a passing program is written.
 
     x_m are the measures of `quality/`, a_m their shares, the fields named as they are. A program that fails earns
     nothing, and no style is worth more than `weight`, so it decides between passing programs only. `Arm.quality` adds

@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prm_jax.quality.integrity import STATIC_MEASURES, given_names, integrity
 from prm_jax.quality.walk import walk
@@ -266,6 +268,17 @@ def walk(tree):
 def test_nothing_is_said_against_good_programs(text):
     compile(text, "fine", "exec")
     assert integrity(text).findings == ()
+
+
+@given(st.sampled_from([BASE, SEARCH, *FINE.split("# ---\n")]), st.data())
+def test_any_text_has_scores_that_its_steps_multiply_to(text, data):
+    start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+    text = text[:start] + data.draw(st.sampled_from(["", "x", "\n", "    ", "(", "'", "\0", "é"])) + text[end:]
+    found = integrity(text)
+    for measure in STATIC_MEASURES:
+        by_step = found.step_scores(measure, split_steps(text))
+        assert all(0 <= value <= 1 for value in by_step)
+        assert math.prod(by_step) == pytest.approx(getattr(found, measure))
 
 
 FAULTS = [
