@@ -252,5 +252,5 @@ def _complexity(facts: Facts, rules: Constraints) -> Iterator[Breach]:
             if most is not None and value > most:
                 yield f"complexity.{key}", function.line, f"{key} of {function.name} is {value}; at most {most}"
     for line, level in facts.deep:
-        if rules.complexity_nesting is not None and level + 1 > rules.complexity_nesting:
-            yield "complexity.nesting", line, f"nested {level + 1} deep; at most {rules.complexity_nesting}"
+        if rules.complexity_nesting is not None and level > rules.complexity_nesting:
+            yield "complexity.nesting", line, f"nested {level} deep; at most {rules.complexity_nesting}"

@@ -95,7 +95,7 @@ class Facts:
       handlers: `except` clauses.
       literals: numbers, texts and bytes, docstrings apart.
       annotations: of arguments, results and variables.
-      deep: `(line, level)` of compound statements within others of the same function; level counts from 1.
+      deep: `(line, level)` of compound statements within others of the same function; the outermost have level 1.
       unreachable: lines of statements that cannot run.
       idle: lines of expression statements without effect; texts, which may document, are none.
       overwritten: `(scope, name, line)` of assignments that the same block overwrites before anything reads them.

@@ -91,7 +91,9 @@ def _shadows(name: str, how: str, scope: Scope) -> Iterator[tuple[str, float, st
         return
     if name in _BUILTINS:
         yield "shadow", 0.5, f"{name} hides the builtin"
-    elif scope.kind == "function" and scope.parent is not None:
-        outer = scope.parent.lookup(name)
-        if outer is not None and how != "import":
+    elif scope.kind == "function" and how != "import":
+        outer = scope.parent
+        while outer is not None and outer.kind == "class":  # Methods do not see the names of their class.
+            outer = outer.parent
+        if outer is not None and outer.lookup(name) is not None:
             yield "shadow_outer", 0.25, f"{name} hides the {name} of an enclosing scope"

@@ -64,10 +64,9 @@ def _finding(rule: str, line: int, weight: float, message: str) -> Finding:
 
 def _complexity(facts: Facts, limits: StructureLimits) -> Iterator[Finding]:
     for line, level in facts.deep:
-        if level + 1 > limits.max_nesting:
-            excess = level + 1 - limits.max_nesting
-            message = f"nested {level + 1} deep; at most {limits.max_nesting}"
-            yield _finding("nesting", line, 0.5 * excess, message)
+        if level > limits.max_nesting:
+            message = f"nested {level} deep; at most {limits.max_nesting}"
+            yield _finding("nesting", line, 0.5 * (level - limits.max_nesting), message)
     for function in facts.functions:
         for rule, value, most in (
             ("cyclomatic", function.cyclomatic, limits.max_cyclomatic),

@@ -40,7 +40,7 @@ class _Walker(ExpressionWalker):
 
     def __init__(self, tree: ast.Module) -> None:
         super().__init__(tree)
-        self.tries = 0  # `try` bodies of this function around the node.
+        self.tries = 0  # Bodies of `try` and `with` of this function around the node.
 
     def run(self) -> None:
         self.facts.functions.append(self.function)
@@ -159,7 +159,7 @@ class _Walker(ExpressionWalker):
 
     def deeper(self, node: Any) -> None:
         if self.level:
-            self.facts.deep.append((node.lineno, self.level))
+            self.facts.deep.append((node.lineno, self.level + 1))
 
     def if_(self, node: ast.If, is_elif: bool = False) -> None:
         self.function.cyclomatic += 1
@@ -199,7 +199,9 @@ class _Walker(ExpressionWalker):
             if item.optional_vars is not None:
                 self.visit(item.optional_vars)
         self.level += 1  # A level for the reader, none for cognitive complexity.
+        self.tries += 1  # A context manager may swallow exceptions too.
         self.block(node.body)
+        self.tries -= 1
         self.level -= 1
 
     def try_(self, node: Any) -> None:

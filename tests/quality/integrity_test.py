@@ -202,8 +202,8 @@ class Queue:
     SIZE = 3
     items: list[int] = []
 
-    def put(self, item, *rest, wait=False, **options):
-        return [self.SIZE, item, rest, wait, options]
+    def put(self, items, *rest, wait=False, **options):
+        return [self.SIZE, items, rest, wait, options]
 # ---
 from functools import reduce
 import os.path
@@ -244,6 +244,16 @@ def total(rows):
     (first, _), *rest = rows
     del first
     return [x for x in rest], {i: j for i, j in rest}
+# ---
+from contextlib import suppress
+
+
+def first_number(texts):
+    number = None
+    with suppress(ValueError):
+        number = 0
+        number = int(texts[0])
+    return number
 # ---
 from __future__ import annotations
 
