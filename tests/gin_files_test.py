@@ -8,11 +8,18 @@ import gin
 from prm_jax import cli
 from prm_jax.ppo.arms import Arm
 from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.problem_sets import problems_of
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "gin").rglob("*.gin"))
 ABLATIONS = [name for name in FILES if name.startswith("gin/ablations/")]
-OVERLAYS = {*ABLATIONS, "gin/local_tiny.gin", "gin/pretrained.gin", "gin/data/humaneval.gin", "gin/data/jsonl.gin"}
+DOMAINS = {f"gin/data/{name}.gin" for name in ("domain", "finance", "health")}
+OVERLAYS = {*ABLATIONS, *DOMAINS} | {
+    "gin/local_tiny.gin",
+    "gin/pretrained.gin",
+    "gin/data/humaneval.gin",
+    "gin/data/jsonl.gin",
+}
 RUNS = sorted(set(FILES) - OVERLAYS)
 
 
@@ -97,3 +104,23 @@ def test_the_configuration_that_a_run_keeps_gives_the_same_experiment(tmp_path):
     cli._keep_configuration(str(tmp_path))
     kept, run_dir = cli._resolve(*cli._parse(["generate", "--problem=x", f"--run_dir={tmp_path}"]))
     assert kept == experiment and run_dir == str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["finance", "health"])
+def test_a_domain_serves_by_its_splits_and_its_rules_reach_the_quality(name):
+    experiment = resolve("gin/quickstart.gin", f"gin/data/{name}.gin", "gin/ablations/outcome_quality.gin")
+    sizes = {part: len(problems_of(experiment.problems, part)) for part in ("practice", "validation", "evaluation")}
+    assert sizes == {"practice": 42, "validation": 6, "evaluation": 21}
+    (arm,) = experiment.arms
+    assert arm.quality.domains == (f"gin/data/domains/{name}",) and arm.quality.constraints == 1.0
+    assert resolve("gin/quickstart.gin", f"gin/data/{name}.gin").arms[0].quality is None
+
+
+def test_quality_without_a_scope_is_added_to_every_arm(tmp_path):
+    overlay = tmp_path / "quality.gin"
+    overlay.write_text(
+        "from __gin__ import dynamic_registration\nfrom prm_jax.ppo import arms\nfrom prm_jax.ppo import quality\n"
+        "arms.Arm.quality = @quality.Quality()\n"
+    )
+    arms = resolve("gin/quickstart.gin", str(overlay)).arms
+    assert len(arms) > 1 and all(arm.quality is not None for arm in arms)

@@ -15,7 +15,9 @@
 | `first_error` | `FirstError` | `prm` | | `head` |
 | `first_error_exact` | `FirstErrorExact` | | yes | `head` |
 | `random` | `Random` | | | `head` |
-| `sft_more` | none: `control` | | | |
+| `sft_more`, `rft` | none: `control` | | | |
+
+Any of them with `quality` is the arm `+quality`: `outcome_quality` is `outcome` with `Quality`.
 
 `loop.train` runs an arm; the stage runs a control that is no PPO.
 """
@@ -28,6 +30,7 @@ from typing import Literal
 from prm_jax.errors import UserError
 from prm_jax.ppo import rewards
 from prm_jax.ppo.critic import CriticKind
+from prm_jax.ppo.quality import Plus, Quality
 from prm_jax.ppo.rewards import RewardRule
 
 
@@ -68,7 +71,9 @@ class Arm:
       exact_labels: whether every program is labelled by the interpreter against the reference (costs traces).
       refresh: how the PRM follows the policy; None leaves it frozen. Needs `scorer="prm"` and `exact_labels`.
       critic: `"head"` on the policy's features, or `"prm"`, a copy of the PRM.
-      control: `"sft_more"` for the control that trains on demonstrations instead of PPO; else `""`.
+      quality: the bounded term that tells well-written passing programs from others; None leaves it out.
+      control: instead of PPO, SFT goes on: `"sft_more"` on the demonstrations, `"rft"` on the policy's own passing
+        programs; else `""`.
     """
 
     name: str = "outcome"
@@ -77,7 +82,13 @@ class Arm:
     exact_labels: bool = False
     refresh: PrmRefreshConfig | None = None
     critic: CriticKind = "head"
-    control: Literal["", "sft_more"] = ""
+    quality: Quality | None = None
+    control: Literal["", "sft_more", "rft"] = ""
+
+    @property
+    def rule(self) -> RewardRule:
+        """All that the arm rewards."""
+        return self.reward if self.quality is None else Plus((self.reward, self.quality))
 
     def __post_init__(self) -> None:
         """Refuse combinations that cannot be meant."""
@@ -85,8 +96,8 @@ class Arm:
             raise UserError(f'Arm {self.name}: scorer is {self.scorer!r}; give "prm", "orm" or None')
         if self.critic not in ("head", "prm"):
             raise UserError(f'Arm {self.name}: critic is {self.critic!r}; give "head" or "prm"')
-        if self.control not in ("", "sft_more"):
-            raise UserError(f'Arm {self.name}: control is {self.control!r}; give "sft_more" or ""')
+        if self.control not in ("", "sft_more", "rft"):
+            raise UserError(f'Arm {self.name}: control is {self.control!r}; give "sft_more", "rft" or ""')
         if self.refresh is not None and not (self.scorer == "prm" and self.exact_labels):
             raise UserError(f'Arm {self.name}: refresh needs scorer="prm" and exact_labels=True')
         if self.critic == "prm" and self.scorer != "prm":

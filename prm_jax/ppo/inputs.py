@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from prm_jax.labelling.labelled_program import Label
+from prm_jax.ppo.quality import MEASURES
 from prm_jax.ppo.rewards import RewardInputs, StepScores
 from prm_jax.ppo.rollout import Rollout, StepTable
 from prm_jax.ppo.verify import Verified
@@ -74,6 +75,7 @@ def gather(
         final_score=jnp.asarray(np.take_along_axis(scores, last[:, None], axis=1)[:, 0]),
         last=jnp.asarray(last, jnp.int32),
         truncated=jnp.asarray(~np.asarray(finished)),
+        integrity=jnp.asarray([entry.integrity or (0.0,) * len(MEASURES) for entry in verified], jnp.float32),
         problem=jnp.asarray(rollout.problem),
         update=jnp.asarray(update, jnp.int32),
         length=length,

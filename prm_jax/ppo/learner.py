@@ -104,7 +104,7 @@ class Learner:
         with self._timed("scoring"):
             rollout, token_scores, gap = self._score(rollout.replace(known=jnp.asarray(known)))
             seen = inputs.gather(rollout, table, verified, finished, token_scores, index)
-            rewards, judged = token_rewards(self.arm.reward, seen, rollout.known)
+            rewards, judged = token_rewards(self.arm.rule, seen, rollout.known)
             rollout = rollout.replace(rewards=rewards, judged=judged)
             if self.arm.critic == "prm" and index == 0:
                 rollout = self._fit_critic(rollout)

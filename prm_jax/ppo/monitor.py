@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from prm_jax.ppo.quality import MEASURES
 from prm_jax.ppo.rewards import RewardInputs
 from prm_jax.ppo.rollout import Rollout, StepTable
 from prm_jax.ppo.verify import Verified
@@ -58,6 +59,10 @@ def rollout_metrics(
     if any(entry.labels is not None for entry in verified):
         failed = known & ~passed
         metrics["located_error_share"] = _mean(np.asarray(inputs.first_wrong)[failed] >= 0)
+    if measured := [entry.integrity for entry in verified if entry.integrity is not None]:
+        metrics |= {
+            f"integrity_{name}": _mean(values) for name, values in zip(MEASURES, np.array(measured).T, strict=True)
+        }
     return metrics
 
 

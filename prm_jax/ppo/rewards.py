@@ -6,7 +6,7 @@ whose verdict is unknown. Every rule is a small frozen dataclass with weights as
 In all equations s_i in (-1, 1) is the score of step i, written 2 sigmoid(z) - 1 on the step's last token; n is the
 number of *scored* steps (closed and not neutral); O is the outcome, 1 or 0. Steps that are not scored earn nothing and
 leave n. A completion cut by length is a terminal failure: O = 0, and its open step is not scored.
-Letters: B batch, S steps, T tokens.
+Letters: B batch, S steps, T tokens, M measures of integrity.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class RewardInputs:
       final_score: the ORM's score in (-1, 1) at the last token; zeros where the arm has no ORM.
       last: index of the last token of the completion.
       truncated: True where the completion was cut by length.
+      integrity: how well the program is written, by `quality.MEASURES`, each in [0, 1]; zeros where not measured.
       problem: index of the problem.
       update: number of the PPO update, for rules that draw.
       length: T.
@@ -70,6 +71,7 @@ class RewardInputs:
     final_score: Float[Array, " B"]
     last: Int[Array, " B"]
     truncated: Bool[Array, " B"]
+    integrity: Float[Array, "B M"]
     problem: Int[Array, " B"]
     update: Int[Array, ""]
     length: int = flax.struct.field(pytree_node=False)
@@ -114,7 +116,7 @@ def _count(inputs: RewardInputs) -> Float[Array, "B 1"]:
     return jnp.maximum(jnp.sum(inputs.step_scores.mask, axis=1, keepdims=True), 1).astype(jnp.float32)
 
 
-def _success(inputs: RewardInputs) -> Float[Array, " B"]:
+def success(inputs: RewardInputs) -> Float[Array, " B"]:
     """O, with a cut completion counted as a failure whatever its verdict says."""
     return jnp.where(inputs.truncated, 0.0, jnp.asarray(inputs.outcome, jnp.float32))
 
@@ -131,7 +133,7 @@ def _up_to_error(first_wrong: Int[Array, " B"], inputs: RewardInputs, good: floa
     """+good/n before the first wrong step, -bad/n on it, nothing later or where a failure's error is not found."""
     index = jnp.arange(inputs.step_scores.mask.shape[1])[None, :]
     wrong = first_wrong[:, None]
-    passed = _success(inputs)[:, None] > 0
+    passed = success(inputs)[:, None] > 0
     before = jnp.where(wrong >= 0, index < wrong, passed)
     values = good * before.astype(jnp.float32) - bad * ((wrong >= 0) & (index == wrong))
     return at_steps(values / _count(inputs), inputs)
@@ -145,7 +147,7 @@ class Outcome(RewardRule):
 
     def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
         """Gives float32 rewards, zero on every token that earns nothing."""
-        return at_last(self.weight * _success(inputs), inputs)
+        return at_last(self.weight * success(inputs), inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +179,7 @@ class Orm(RewardRule):
     def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
         """Gives float32 rewards, zero on every token that earns nothing."""
         score = jnp.where(inputs.truncated, -1.0, inputs.final_score)
-        return at_last(self.weight * score + self.outcome_weight * _success(inputs), inputs)
+        return at_last(self.weight * score + self.outcome_weight * success(inputs), inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +209,7 @@ class PrmMean(RewardRule):
     def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
         """Gives float32 rewards, zero on every token that earns nothing."""
         process = at_steps(self.weight * inputs.step_scores.scores / _count(inputs), inputs)
-        return process + at_last(self.outcome_weight * _success(inputs), inputs)
+        return process + at_last(self.outcome_weight * success(inputs), inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,9 +221,9 @@ class PrmGated(RewardRule):
 
     def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
         """Gives float32 rewards, zero on every token that earns nothing."""
-        gate = (_success(inputs) > 0)[:, None]
+        gate = (success(inputs) > 0)[:, None]
         process = at_steps(self.weight * inputs.step_scores.scores / _count(inputs), inputs)
-        return jnp.where(gate, process, 0.0) + at_last(self.outcome_weight * _success(inputs), inputs)
+        return jnp.where(gate, process, 0.0) + at_last(self.outcome_weight * success(inputs), inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,7 +242,7 @@ class PrmMin(RewardRule):
         steps = inputs.step_scores
         share = jax.nn.softmax(-steps.scores / self.temperature, axis=1, where=steps.mask)
         process = at_steps(self.weight * share * steps.scores, inputs)
-        return process + at_last(self.outcome_weight * _success(inputs), inputs)
+        return process + at_last(self.outcome_weight * success(inputs), inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,7 +265,7 @@ class PrmDelta(RewardRule):
         previous = jnp.take_along_axis(steps.scores, jnp.maximum(before, 0), axis=1)
         previous = jnp.where(before >= 0, previous, 0.0)
         process = at_steps(self.weight * (steps.scores - previous), inputs)
-        return process + at_last(self.outcome_weight * _success(inputs), inputs)
+        return process + at_last(self.outcome_weight * success(inputs), inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,7 +285,7 @@ class FirstError(RewardRule):
     def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
         """Gives float32 rewards, zero on every token that earns nothing."""
         process = _up_to_error(self._found(inputs), inputs, self.good, self.bad)
-        return process + at_last(self.outcome_weight * _success(inputs), inputs)
+        return process + at_last(self.outcome_weight * success(inputs), inputs)
 
     def judged(self, inputs: RewardInputs) -> Bool[Array, "B T"]:
         """The tokens up to the end of the wrong step."""
@@ -291,7 +293,7 @@ class FirstError(RewardRule):
 
     def _found(self, inputs: RewardInputs) -> Int[Array, " B"]:
         steps = inputs.step_scores
-        below = steps.mask & (steps.scores < self.threshold) & (_success(inputs) == 0)[:, None]
+        below = steps.mask & (steps.scores < self.threshold) & (success(inputs) == 0)[:, None]
         return jnp.where(jnp.any(below, axis=1), jnp.argmax(below, axis=1), -1)
 
 
@@ -310,7 +312,7 @@ class FirstErrorExact(RewardRule):
     def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
         """Gives float32 rewards, zero on every token that earns nothing."""
         process = _up_to_error(inputs.first_wrong, inputs, self.good, self.bad)
-        return process + at_last(self.outcome_weight * _success(inputs), inputs)
+        return process + at_last(self.outcome_weight * success(inputs), inputs)
 
     def judged(self, inputs: RewardInputs) -> Bool[Array, "B T"]:
         """The tokens up to the end of the wrong step."""

@@ -1,7 +1,8 @@
 """Verification of sampled programs on the host: problems and texts in, one `Verified` each out.
 
 `loop.py` takes this as a callable; the stage binds the sandbox. With `exact=False` a program only runs on the visible
-tests; with `exact=True` it is also traced against the reference, so that every step has a label.
+tests; with `exact=True` it is also traced against the reference, so that every step has a label. For `+quality`, how
+programs are written is measured too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from prm_jax.execution.sandbox import Sandbox
 from prm_jax.execution.verdict import Outcome
 from prm_jax.labelling.label import LabelConfig, label_samples
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
+from prm_jax.ppo.integrity import measure
+from prm_jax.ppo.quality import Quality
 from prm_jax.ppo.rewards import Grade
 from prm_jax.problems.problem import Problem
 
@@ -25,10 +28,12 @@ class Verified:
     Attributes:
       outcome: the verdict's kind.
       labels: one label per step of `text.steps.split_steps`; None where the program was not traced.
+      integrity: how well it is written, in the order of `quality.MEASURES`; None where nobody asked or it failed.
     """
 
     outcome: Outcome
     labels: tuple[Label, ...] | None = None
+    integrity: tuple[float, ...] | None = None
 
     @property
     def known(self) -> bool:
@@ -67,6 +72,7 @@ def verify(
     limits: Mapping[str, float] | None = None,
     config: LabelConfig,
     in_child: bool = False,
+    quality: Quality | None = None,
 ) -> list[Verified]:
     """Runs programs on the visible tests of their problems.
 
@@ -78,6 +84,7 @@ def verify(
       limits: CPU seconds of a call by problem id, see `execution.grade.reference_limits`.
       config: options of labelling.
       in_child: whether tests count whose comparison runs beside the program: a policy can learn to cheat those.
+      quality: the reward term for which passing programs are measured; None where there is none.
 
     Returns:
       One entry per program, in order; unknown where two runs of a program disagreed, or no test counts.
@@ -86,12 +93,20 @@ def verify(
         problems = [problem.without_in_child_tests() for problem in problems]
     samples = list(zip(problems, texts, strict=True))
     if exact:
-        return [from_labelled(row) for row in label_samples(samples, sandbox, config, limits)]
-    verdicts = grade(samples, sandbox, hidden=False, limits=limits)
-    return [
-        Verified(verdict.outcome if problem.visible_tests and not verdict.flaky else Outcome.UNKNOWN)
-        for problem, verdict in zip(problems, verdicts, strict=True)
-    ]
+        verified = [from_labelled(row) for row in label_samples(samples, sandbox, config, limits)]
+    else:
+        verdicts = grade(samples, sandbox, hidden=False, limits=limits)
+        verified = [
+            Verified(verdict.outcome if problem.visible_tests and not verdict.flaky else Outcome.UNKNOWN)
+            for problem, verdict in zip(problems, verdicts, strict=True)
+        ]
+    if quality is None:
+        return verified
+    passing = [index for index, entry in enumerate(verified) if entry.passed]
+    measured = measure([samples[index] for index in passing], quality, sandbox, limits)
+    for index, values in zip(passing, measured, strict=True):
+        verified[index] = dataclasses.replace(verified[index], integrity=values)
+    return verified
 
 
 def from_labelled(row: LabelledProgram | None) -> Verified:

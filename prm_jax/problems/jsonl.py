@@ -35,7 +35,7 @@ from prm_jax.problems.skeleton import count_statements
 
 _REQUIRED = ("id", "prompt", "entry_point", "reference", "tests")
 _OPTIONAL = {"split": "train", "setup": "", "provenance": "", "demonstration": ""}
-_SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 _TEST_FIELDS = {"assert", "call", "expected", "visible"}
 
 
@@ -156,8 +156,8 @@ def _checked_fields(row: Any) -> dict[str, Any]:
             raise ValueError(f"{field} is empty")
     if not isinstance(fields["tests"], list):
         raise ValueError(f"tests: expected a list, found {type(fields['tests']).__name__}")
-    if fields["split"] not in _SPLITS:
-        raise ValueError(f"split {fields['split']!r}: expected one of {', '.join(_SPLITS)}")
+    if fields["split"] not in SPLITS:
+        raise ValueError(f"split {fields['split']!r}: expected one of {', '.join(SPLITS)}")
     return fields
 
 

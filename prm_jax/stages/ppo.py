@@ -1,6 +1,6 @@
 """Stage `ppo`: the SFT policy and an arm in, the arm's policy out; once for every arm of the experiment.
 
-The control `sft_more` is no PPO: it goes on with SFT for as many tokens as the rollouts of an arm hold at most.
+Controls, which are no PPO, are in `controls.py`.
 """
 
 from __future__ import annotations
@@ -16,30 +16,23 @@ from prm_jax.errors import UserError
 from prm_jax.execution.grade import reference_limits
 from prm_jax.execution.journal import Journal
 from prm_jax.execution.sandbox import Sandbox
-from prm_jax.models.policy import boxed_policy
-from prm_jax.parallel.shardings import shard_batch
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.loop import train
 from prm_jax.ppo.verify import verify
+from prm_jax.stages.controls import control
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
-from prm_jax.stages.sft import demonstration_batches, sft_loss_of
 from prm_jax.stages.workbench import (
-    PassRate,
     load_policy,
     load_scorer,
     load_tokenizer,
     mesh_of,
     model_config,
     save_params,
-    sharded_train_state,
-    writer_of,
+    validation_pass_rate,
 )
 from prm_jax.training.data import load_prompts
-from prm_jax.training.loop import fit
-from prm_jax.training.optimizer import make_optimizer
-from prm_jax.training.step import make_train_step
 
 
 def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
@@ -62,7 +55,7 @@ def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
             configuration["scorer"] = run.fingerprint_of(each.scorer)
         if each.control:
             configuration |= {"learning": experiment.sft}
-        work = _sft_more if each.control else _ppo
+        work = control if each.control else _ppo
         run.stage(f"ppo/{each.name}", configuration, functools.partial(work, experiment, run, each))
 
 
@@ -91,44 +84,13 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
                 limits=limits,
                 config=experiment.labels,
                 in_child=experiment.ppo.in_child_tests,
+                quality=arm.quality,
             ),
             directory=folder,
-            evaluate=_validation(experiment, run, sandbox),
+            evaluate=validation_pass_rate(experiment, run, sandbox),
             label=f"ppo {arm.name}",
         )
     save_params(folder, result.params)
     if arm.refresh is not None:
         save_params(folder / "scorer", result.scorer_params)
     return {"updates": experiment.ppo.updates, "phases": result.seconds, "curve": result.history}
-
-
-def _sft_more(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path) -> dict[str, Any]:
-    model = model_config(experiment, load_tokenizer(run))
-    config = experiment.ppo
-    batch_tokens = experiment.sft.batch_size * experiment.text.max_length
-    rollout_tokens = config.updates * config.batch_size * config.max_new_tokens
-    steps = max(1, round(rollout_tokens / batch_tokens))
-    # The last rate of a cosine is 0, so the control starts a schedule of its own.
-    learning = experiment.sft.lasting(steps)
-    optimizer = make_optimizer(learning.optimizer)
-    with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
-        policy = load_policy(run, "sft", model, mesh)
-        state, shardings = sharded_train_state(policy, functools.partial(boxed_policy, model), optimizer, mesh)
-        result = fit(
-            dataclasses.replace(learning.fit, patience=0),
-            state,
-            make_train_step(sft_loss_of(model), optimizer, seed=experiment.seed, state_shardings=shardings),
-            demonstration_batches(run, learning.batch_size, experiment.seed + 1),
-            directory=folder,
-            evaluate=_validation(experiment, run, sandbox),
-            monitor="pass_at_1",
-            place=functools.partial(shard_batch, mesh=mesh),
-            label=f"ppo {arm.name}",
-        )
-    save_params(folder, result.best_params)
-    return {"steps": steps, "curve": list(result.history)}
-
-
-def _validation(experiment: Experiment, run: RunDirectory, sandbox: Sandbox) -> PassRate:
-    problems = problems_of(experiment.problems, "validation")
-    return PassRate(writer_of(experiment, load_tokenizer(run)), problems, 1, sandbox, experiment.seed)

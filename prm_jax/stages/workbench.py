@@ -34,6 +34,7 @@ from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import Completions, sample_many
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.pretrained import pretrained_config
+from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.text import pretrained
 from prm_jax.text.pretrained import PretrainedTokenizer
@@ -219,6 +220,12 @@ class PassRate:
         verdicts = grade(pairs, self._sandbox, hidden=True, limits=self._limits)
         known = [verdict for verdict in verdicts if verdict.outcome != Outcome.UNKNOWN]
         return {"pass_at_1": sum(verdict.outcome == Outcome.PASSED for verdict in known) / max(len(known), 1)}
+
+
+def validation_pass_rate(experiment: Experiment, run: RunDirectory, sandbox: Sandbox) -> PassRate:
+    """pass@1 on the validation problems, one program for each: what learning curves and checkpoints go by."""
+    problems = problems_of(experiment.problems, "validation")
+    return PassRate(writer_of(experiment, load_tokenizer(run)), problems, 1, sandbox, experiment.seed)
 
 
 def token_scorer(params: Any, model: ModelConfig) -> Callable[[TokenBatch], np.ndarray]:

@@ -6,6 +6,7 @@ from prm_jax.errors import UserError
 from prm_jax.ppo import rewards
 from prm_jax.ppo.arms import Arm, PrmRefreshConfig
 from prm_jax.ppo.config import PpoConfig
+from prm_jax.ppo.quality import Plus, Quality
 
 
 def test_arms_are_hashable():
@@ -28,6 +29,28 @@ def test_arms_are_hashable():
 def test_impossible_arms_are_refused(fields):
     with pytest.raises(UserError, match="Arm x: "):
         Arm("x", **fields)
+
+
+def test_quality_is_off_by_default_and_added_to_any_rule():
+    assert Arm().rule == rewards.Outcome()
+    arm = Arm("x", rewards.PrmMean(), "prm", quality=Quality())
+    assert arm.rule == Plus((rewards.PrmMean(), Quality()))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"weight": 0.0},
+        {"weight": 0.6},
+        {"naming": -1.0},
+        {"structure": 0, "naming": 0, "calls": 0},
+        {"constraints": 1.0},
+        {"domains": ("finance",)},
+    ],
+)
+def test_impossible_quality_is_refused(fields):
+    with pytest.raises(UserError, match="Quality"):
+        Quality(**fields)
 
 
 @pytest.mark.parametrize("fields", [{"minibatches": 3}, {"kl_in": "both"}, {"temperature": 0.0}, {"updates": 0}])

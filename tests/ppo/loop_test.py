@@ -20,6 +20,7 @@ from prm_jax.ppo import rewards
 from prm_jax.ppo.arms import Arm, PrmRefreshConfig
 from prm_jax.ppo.config import CriticConfig, PpoConfig
 from prm_jax.ppo.loop import train
+from prm_jax.ppo.quality import Quality
 from prm_jax.ppo.verify import Verified
 from prm_jax.problems.problem import Problem
 from prm_jax.text.steps import split_steps
@@ -116,6 +117,20 @@ def test_a_policy_learns_to_pass(tmp_path):
     assert rows[0]["rollout/pass_rate"] < 0.4
     assert np.mean([row["rollout/pass_rate"] for row in rows[-3:]]) > 0.8
     assert all(row["rollout/logprob_gap"] < 1e-3 for row in rows)
+
+
+def test_quality_raises_the_reward_of_passing_programs_by_its_share(tmp_path):
+    def passes(problems, texts, exact, integrity=None):
+        return [Verified(Outcome.PASSED, integrity=integrity)] * len(texts)
+
+    measured = functools.partial(passes, integrity=(1.0, 0.5, 0.25, 1.0, 1.0))
+    config = dataclasses.replace(CONFIG, updates=1)
+    run(tmp_path / "plain", config, verify=passes)
+    run(tmp_path / "quality", config, Arm(quality=Quality(weight=0.3)), measured)
+    (plain,), (quality,) = read_metrics(tmp_path / "plain"), read_metrics(tmp_path / "quality")
+    assert plain["rollout/mean_reward"] > 0 and "rollout/integrity_naming" not in plain
+    assert quality["rollout/mean_reward"] == pytest.approx((1 + 0.3 * 1.75 / 3) * plain["rollout/mean_reward"])
+    assert quality["rollout/integrity_naming"] == 0.5
 
 
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):

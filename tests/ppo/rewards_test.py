@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from prm_jax.ppo import rewards
+from prm_jax.ppo.quality import Plus, Quality
 from prm_jax.ppo.rewards import Grade, RewardInputs, StepScores
 
 T = 8
@@ -25,6 +26,7 @@ def make_inputs(**changes) -> RewardInputs:
         "final_score": jnp.array([0.5, -0.25, 0.75]),
         "last": jnp.array([7, 7, 6]),
         "truncated": jnp.array([False, False, True]),
+        "integrity": jnp.array([[1.0, 0.5, 0.25, 0.5, 0.0], [1.0] * 5, [1.0] * 5]),
         "problem": jnp.array([4, 4, 9]),
         "update": jnp.array(3),
         "length": T,
@@ -61,6 +63,16 @@ HAND = {
     "prm_delta": (
         rewards.PrmDelta(),
         rows({1: 0.5, 5: -0.3, 7: 1 + 0.6}, {1: 0.5, 3: -0.25, 5: -0.75, 7: -0.5}, {1: 0.4, 3: -0.6, 5: 0.8}),
+    ),
+    # (1 + 0.5 + 0.25) / 3 and (2 * 0.5 + 0.5 + 3 * 0) / 6, of passing programs only.
+    "quality": (Quality(weight=0.3), rows({7: 0.3 * 1.75 / 3}, {}, {})),
+    "quality_shares": (
+        Quality(0.5, structure=0, naming=2, calls=0, cost=1, constraints=3, domains=("d",)),
+        rows({7: 0.5 * 1.5 / 6}, {}, {}),
+    ),
+    "plus": (
+        Plus((rewards.PrmGated(), Quality(weight=0.3))),
+        rows({1: 0.5 / 3, 5: 0.2 / 3, 7: 1 + 0.8 / 3 + 0.3 * 1.75 / 3}, {}, {}),
     ),
     "first_error": (
         rewards.FirstError(threshold=0.0),
@@ -149,6 +161,13 @@ def test_a_cut_completion_fails_whatever_its_verdict_says():
     assert rewards.PrmGated()(inputs)[2].sum() == 0
 
 
+def test_a_sum_judges_what_all_of_its_rules_judge():
+    inputs = make_inputs()
+    alone, summed = rewards.FirstErrorExact(), Plus((rewards.FirstErrorExact(), Quality()))
+    assert not alone.judged(inputs).all() and Quality().judged(inputs).all()
+    np.testing.assert_array_equal(summed.judged(inputs), alone.judged(inputs))
+
+
 def test_two_steps_on_one_token_add_up():
     ends = jnp.asarray(ENDS).at[0, 2].set(7)
     steps = StepScores(jnp.asarray(SCORES), ends, jnp.asarray(MASK))
@@ -178,6 +197,7 @@ def test_random_depends_on_seed_update_and_row_only():
         "last": jnp.zeros(64, int),
         "problem": jnp.zeros(64, int),
         "outcome": jnp.zeros(64),
+        "integrity": jnp.zeros((64, 5)),
         "truncated": jnp.zeros(64, bool),
         "length": 1,
     }
