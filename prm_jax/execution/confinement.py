@@ -6,9 +6,9 @@ ordered tuple of small functions: a further layer is one more entry.
 
 All kernels: memory (address space), CPU (as a backstop to the zygote's own clock), core dumps, writing any byte to a
 file, set-user-id programs, every descriptor but the records', the caller's environment and working directory. Where
-the kernel has Landlock: files but those that Python itself needs (`landlock.readable_paths`). Where it has seccomp: processes,
-programs, sockets, signals to others and all else that `seccomp.ALLOWED` does not name. What holds on a machine is
-found by trying (`tiers.py`), not read off here.
+the kernel has Landlock: files but those that Python itself needs (`landlock.readable_paths`). Where it has seccomp:
+processes, programs, sockets, signals to others and all else that `seccomp.ALLOWED` does not name. What holds on a
+machine is found by trying (`tiers.py`), not read off here.
 """
 
 from __future__ import annotations
