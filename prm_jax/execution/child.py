@@ -9,7 +9,7 @@ Records, in this order: `P` the set-up ran; `P` the program's text ran; for each
 
 Nothing in this process knows an expected value, so a program that forges records can only guess. The exception are
 in-child tests (the whole `assert` statement): their comparison runs beside the program, which can cheat it with a
-lying `__eq__` or a forged record. They are marked in the data (`Test.in_child`) and best kept out of training.
+lying `__eq__` or a forged record. They are marked in the data (`Test.in_child`), and rewards leave them out.
 """
 
 from __future__ import annotations

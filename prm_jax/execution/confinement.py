@@ -6,9 +6,9 @@ ordered tuple of small functions: a further layer is one more entry.
 
 All kernels: memory (address space), CPU (as a backstop to the zygote's own clock), core dumps, writing any byte to a
 file, set-user-id programs, every descriptor but the records', the caller's environment and working directory. Where
-the kernel has Landlock: files but those that Python itself needs (`readable_paths`). Where it has seccomp: processes,
-programs, sockets, signals to others and all else that `seccomp.ALLOWED` does not name. What holds on a machine is
-found by trying (`tiers.py`), not read off here.
+the kernel has Landlock: files but those that Python itself needs (`landlock.readable_paths`). Where it has seccomp:
+processes, programs, sockets, signals to others and all else that `seccomp.ALLOWED` does not name. What holds on a
+machine is found by trying (`tiers.py`), not read off here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import ctypes
 import os
 import resource
 import signal
-import sys
 from collections.abc import Callable
 
 from prm_jax.execution import landlock, seccomp
@@ -41,17 +40,6 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def readable_paths() -> list[str]:
-    """What Python needs to import the standard library and to load its libraries, and nothing of the user's."""
-    library = os.path.dirname(os.__file__)
-    return [
-        *[path for path in sys.path if os.path.isabs(path)],
-        *[library, os.path.join(sys.base_exec_prefix, "lib")],
-        *["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"],
-        *["/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"],
-    ]
-
-
 class Confinement:
     """What all children of a zygote share.
 
@@ -73,7 +61,7 @@ class Confinement:
         _lower(resource.RLIMIT_NPROC, 4096)
         if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             raise OSError("the kernel refuses no_new_privs")
-        self.rules = landlock.Rules(readable_paths()) if landlock.version() else None
+        self.rules = landlock.Rules(landlock.readable_paths()) if landlock.version() else None
         self.system_calls = seccomp.Filter() if seccomp.is_available() else None
 
     def apply(self, cpu_seconds: float) -> None:

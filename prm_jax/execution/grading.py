@@ -214,7 +214,7 @@ def _read(program: Program, data: bytes, findings: _Findings) -> None:
         if kind == b"P" and phases < 2:
             phases += 1
         elif kind == b"X" and phases < 2:
-            _stop(findings, payload)
+            _stop(findings, payload, _STAGES[phases])
         elif kind == b"T" and phases == 2 and program.trace and len(findings.passed) < len(program.tests):
             trace = _trace(payload, trace, findings)
             findings.traces[len(findings.passed) :] = [trace]
@@ -227,11 +227,17 @@ def _read(program: Program, data: bytes, findings: _Findings) -> None:
             raise ValueError("a record out of order")
 
 
-def _stop(findings: _Findings, payload: Any) -> None:
+# Where a program can have ended after so many phases. One that claims its set-up to have failed would be excused.
+_STAGES = (("setup",), ("syntax", "import"))
+
+
+def _stop(findings: _Findings, payload: Any, stages: tuple[str, ...]) -> None:
     """The program ended before its first call."""
     stage, exception, line, is_memory = payload
+    if stage not in stages:
+        raise ValueError("an end that cannot be")
     findings.stopped = True
-    line, exception = _line(line), str(exception)[:200]
+    line, exception = _line(line), _told(exception)
     if stage == "setup":
         findings.fail(Outcome.UNKNOWN, None, f"set-up code: {exception}"[:200])
     elif stage == "syntax":
@@ -245,7 +251,7 @@ def _result(test: Test, payload: Any, findings: _Findings) -> None:
     if kind == "e":
         exception, line, is_memory = rest
         outcome = Outcome.MEMORY if is_memory else Outcome.RUNTIME_ERROR
-        findings.fail(outcome, _line(line), str(exception)[:200])
+        findings.fail(outcome, _line(line), _told(exception))
         findings.passed.append(False)
         return
     if kind != ("a" if test.in_child else "v"):
@@ -275,6 +281,11 @@ def _trace(payload: Any, known: CallTrace | None, findings: _Findings) -> CallTr
     )
     findings.lines.update(event.line for event in trace)
     return CallTrace(trace, complete is True)
+
+
+def _told(exception: Any) -> str:
+    """An exception's text as it may be shown: control characters could take over a terminal."""
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in str(exception)[:200])
 
 
 def _line(line: Any) -> int | None:

@@ -12,6 +12,7 @@ import ctypes
 import os
 import stat
 import struct
+import sys
 from collections.abc import Iterable
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # The same numbers on all architectures.
@@ -29,6 +30,17 @@ _SCOPES = {6: 0b11}  # Abstract Unix sockets, signals.
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, *[ctypes.c_ulong] * 4]
+
+
+def readable_paths() -> list[str]:
+    """What Python needs to import the standard library and to load its libraries, and nothing of the user's."""
+    library = os.path.dirname(os.__file__)
+    return [
+        *[path for path in sys.path if os.path.isabs(path)],
+        *[library, os.path.join(sys.base_exec_prefix, "lib")],
+        *["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"],
+        *["/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"],
+    ]
 
 
 def version() -> int:

@@ -19,9 +19,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from prm_jax.errors import UserError
-from prm_jax.execution import grading
+from prm_jax.execution import bwrap, grading
 from prm_jax.execution.frames import FrameBuffer, pack, write_all
 from prm_jax.execution.journal import Journal, program_key
 from prm_jax.execution.tiers import Tier, find_tier
@@ -49,6 +50,7 @@ class SandboxConfig:
       seed: chooses that share.
       accept_weak_confinement: run untrusted programs also on a machine where they can reach its files or the network
         (see `prm_jax doctor`). Say yes only where nothing can be lost or told: in a container or an account of its own.
+      backend: `"own"`, or `"bwrap"` to have bubblewrap put all of it into namespaces as well, see `bwrap.py`.
     """
 
     workers: int = 0
@@ -58,6 +60,11 @@ class SandboxConfig:
     rerun_share: float = 0.05
     seed: int = 0
     accept_weak_confinement: bool = False
+    backend: Literal["own", "bwrap"] = "own"
+
+    def __post_init__(self) -> None:
+        if self.backend not in ("own", "bwrap"):
+            raise UserError(f"SandboxConfig.backend={self.backend!r}; expected 'own' or 'bwrap'")
 
 
 class Sandbox:
@@ -112,8 +119,14 @@ class Sandbox:
     def close(self) -> None:
         """Ends the supervisor and all below it."""
         process, self._process = self._process, None
-        if process is None:
-            return
+        if process is not None:
+            self._end(process)
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = ""
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None and process.stdout is not None
         # The end of its input is the signal to stop: it kills its zygotes, and they their children.
         with contextlib.suppress(OSError):
@@ -124,7 +137,6 @@ class Sandbox:
             process.kill()
             process.wait()
         process.stdout.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _run_fresh(self, programs: list[Program]) -> dict[Program, Verdict]:
         for program in programs:
@@ -147,8 +159,9 @@ class Sandbox:
             self.close()
             raise UserError(
                 f"on this machine untrusted programs would run in tier {self.tier().name}, which leaves open: "
-                f"{', '.join(self.tier().open)} (see `prm_jax doctor`); use a kernel with Landlock and seccomp, or, "
-                "where nothing can be lost or told, bind SandboxConfig.accept_weak_confinement = True"
+                f"{', '.join(self.tier().open)} (see `prm_jax doctor`); use a kernel with Landlock and seccomp, or "
+                "bubblewrap (SandboxConfig.backend = 'bwrap'), or, where nothing can be lost or told, bind "
+                "SandboxConfig.accept_weak_confinement = True"
             )
 
     def _needs_rerun(self, program: Program, verdict: Verdict) -> bool:
@@ -216,9 +229,12 @@ class Sandbox:
                 "output_bytes": self.config.output_bytes,
                 "directory": self._directory,
             }
+            # What `-I` does, but for the hash seed, which `-I` would ignore; the environment is empty anyway.
+            command = [sys.executable, "-P", "-s", "-S", str(_BOOT), json.dumps(config)]
+            if self.config.backend == "bwrap":
+                command = bwrap.wrap(command, [str(_BOOT.parent), str(Path(__file__).parent)], self._directory)
             self._process = subprocess.Popen(
-                # What `-I` does, but for the hash seed, which `-I` would ignore; the environment is empty anyway.
-                [sys.executable, "-P", "-s", "-S", str(_BOOT), json.dumps(config)],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,

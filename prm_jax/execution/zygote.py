@@ -34,6 +34,7 @@ WARM_MODULES = (
 SETUP_SECONDS = 5.0  # CPU for the trusted set-up.
 TEXT_SECONDS = 0.2  # CPU for compiling and importing, on top of one call's limit.
 TRACE_SECONDS = 0.5  # CPU that tracing may add to each phase.
+UNCONFINED = 71  # Exit status of a child that could not be confined.
 UNWATCHED_SECONDS = 0.01  # Most programs end before; each wake-up of the zygote on the way would cost them time.
 
 # Not `os.fork`, which makes a child ready for threads and callbacks that the zygote has not, and in doing so touches,
@@ -54,7 +55,7 @@ def serve(jobs: int, reports: int, directory: str, config: dict[str, Any]) -> No
     os.environ.clear()
     for name in WARM_MODULES:
         importlib.import_module(name)
-    confined = confinement.Confinement(config["memory_bytes"])
+    confined = _confinement(config["memory_bytes"])
     gc.collect()
     gc.freeze()  # Keeps the collector of each child from touching, and so copying, the inherited pages.
     while header := read_exact(jobs, HEADER.size):
@@ -62,6 +63,14 @@ def serve(jobs: int, reports: int, directory: str, config: dict[str, Any]) -> No
         payload = read_exact(jobs, length)
         _empty(directory)
         write_all(reports, pack(identity, 0.0, _run(json.loads(payload), wall_seconds, config, confined)))
+
+
+def _confinement(memory_bytes: int) -> confinement.Confinement | None:
+    """What confines the children; None where the kernel refuses, and then no program runs."""
+    try:
+        return confinement.Confinement(memory_bytes)
+    except OSError:
+        return None
 
 
 def _empty(directory: str) -> None:
@@ -78,8 +87,12 @@ def _empty(directory: str) -> None:
     os.chdir(directory)
 
 
-def _run(job: dict[str, Any], wall_seconds: float, config: dict[str, Any], confined: confinement.Confinement) -> bytes:
+def _run(
+    job: dict[str, Any], wall_seconds: float, config: dict[str, Any], confined: confinement.Confinement | None
+) -> bytes:
     """Forks the child, watches it to its end and gives the report."""
+    if confined is None:
+        return _report("unconfined")
     limits = phase_limits(job)
     # A record is at most `output_bytes` long and a call writes one, traced three; more than all together is hostile.
     most_bytes = config["output_bytes"] * (len(job["calls"]) + 1) * (3 if job["trace"] else 1)
@@ -91,7 +104,7 @@ def _run(job: dict[str, Any], wall_seconds: float, config: dict[str, Any], confi
             confined.apply(sum(limits))
             child.run(job, confinement.RECORD_FD, config["output_bytes"])
         finally:
-            os._exit(71)  # Reached only where confinement failed.
+            os._exit(UNCONFINED)  # Reached only where confinement failed.
     os.close(sink)
     try:
         watch = _Watch(pid, source, limits, time.monotonic() + wall_seconds, most_bytes)
@@ -100,9 +113,15 @@ def _run(job: dict[str, Any], wall_seconds: float, config: dict[str, Any], confi
         os.close(source)
         code, usage = _reap(pid)
     if status == "ended":
-        status = "done" if watch.done else "unconfined" if code == 71 << 8 else "died"
-    head = json.dumps({"status": status, "cpu_seconds": usage.ru_utime + usage.ru_stime}).encode()
-    return REPORT.pack(len(head)) + head + bytes(watch.records)
+        # A program that ends with that number itself has the harness's first record before it.
+        unconfined = code == UNCONFINED << 8 and not watch.records
+        status = "done" if watch.done else "unconfined" if unconfined else "died"
+    return _report(status, usage.ru_utime + usage.ru_stime, bytes(watch.records))
+
+
+def _report(status: str, cpu_seconds: float = 0.0, records: bytes = b"") -> bytes:
+    head = json.dumps({"status": status, "cpu_seconds": cpu_seconds}).encode()
+    return REPORT.pack(len(head)) + head + records
 
 
 class _Watch:

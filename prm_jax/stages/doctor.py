@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 
 from prm_jax.errors import UserError
-from prm_jax.execution import landlock, seccomp
+from prm_jax.execution import bwrap, landlock, seccomp
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 
 PACKAGES = (
@@ -47,7 +47,7 @@ def _kernel() -> list[str]:
 def _sandbox() -> list[str]:
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
         tier = sandbox.tier()
-    lines = [f"tier {tier.name}", f"kept shut: {', '.join(tier.shut) or 'nothing'}"]
+    lines = [f"tier {tier.name}{_with_bwrap()}", f"kept shut: {', '.join(tier.shut) or 'nothing'}"]
     if tier.open:
         lines.append(f"left open: {', '.join(tier.open)}")
     if not tier.is_strong:
@@ -55,6 +55,16 @@ def _sandbox() -> list[str]:
             "untrusted programs are refused here unless SandboxConfig.accept_weak_confinement is bound to True"
         )
     return lines
+
+
+def _with_bwrap() -> str:
+    if not bwrap.is_installed():
+        return ""
+    try:
+        with Sandbox(SandboxConfig(workers=1, backend="bwrap")) as sandbox:
+            return f"; with SandboxConfig.backend = 'bwrap': tier {sandbox.tier().name}"
+    except UserError:  # Installed, but namespaces are forbidden here.
+        return "; bwrap is installed and does not work here"
 
 
 def _cores() -> list[str]:

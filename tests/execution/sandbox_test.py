@@ -53,6 +53,11 @@ def test_runtime_error_names_the_innermost_line_of_the_program(sandbox: Sandbox)
     assert run(sandbox, "x = 1\n", ("f(1)", "1")).line is None
 
 
+def test_exceptions_are_told_without_control_characters(sandbox: Sandbox) -> None:
+    verdict = run(sandbox, "def f():\n    raise ValueError('\\x1b[2J\\ud800 é\\n')\n", ("f()", "1"))
+    assert verdict.exception == r"ValueError: \x1b[2J\xd800 é\x0a"
+
+
 @pytest.mark.parametrize(("text", "line"), [("def f(x):\n    return (x\n", 2), ("x = 1\n  y = 2\n", 2), ("x\0", None)])
 def test_syntax_error_names_its_line(sandbox: Sandbox, text: str, line: int | None) -> None:
     verdict = run(sandbox, text, ("f(1)", "1"))

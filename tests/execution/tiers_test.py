@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from prm_jax.errors import UserError
+from prm_jax.execution import bwrap
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.tiers import ATTEMPTS, TIERS, tier_of
 from prm_jax.execution.verdict import Outcome, Program
@@ -45,6 +48,28 @@ def test_without_a_layer_programs_are_refused_until_the_flag_says_otherwise(take
         assert sandbox.run([]) == []
     with Sandbox(SandboxConfig(workers=1, accept_weak_confinement=True)) as sandbox:
         assert sandbox.run([program])[0].outcome == Outcome.PASSED
+
+
+@pytest.mark.skipif(not bwrap.is_installed(), reason="bubblewrap is not installed")
+def test_bubblewrap_stands_in_for_landlock(take_away):
+    take_away("landlock")
+    programs = [Program(f"x = {n}\n", (Test("x", str(n)),)) for n in range(20)]
+    sandbox = Sandbox(SandboxConfig(workers=2, backend="bwrap"))
+    assert sandbox.tier().name == "A"
+    assert {verdict.outcome for verdict in sandbox.run(programs)} == {Outcome.PASSED}
+    directory = sandbox._directory
+    sandbox.close()
+    assert not Path(directory).exists()
+
+
+def test_bubblewrap_that_is_not_installed_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Sandbox(SandboxConfig(backend="bwrap")) as sandbox, pytest.raises(UserError, match="not installed"):
+        sandbox.run([Program("x = 1\n", ())])
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="'docker'"):
+        SandboxConfig(backend="docker")
 
 
 def test_trying_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -51,9 +51,10 @@ def test_a_good_row(tmp_path):
     assert problem.difficulty == 1
     assert [(t.call, t.expected, t.visible) for t in problem.tests] == [
         ("add(1, 2)", "3", True),
-        ("assert add(1, 2) > 1", None, True),
+        ("(add(1, 2),)", None, True),
         ("add(1, 1)", "2", False),
     ]
+    assert [t.check for t in problem.tests] == [None, "_0 > 1", None]
     assert problem.provenance.endswith("own.jsonl:1")
     assert problem.demonstration == ""
 

@@ -1,4 +1,4 @@
-# expect: runtime_error | killed | timeout
+# expect: runtime_error | killed | timeout | wrong_answer
 # Generators in generators.
 def f(x):
     it = iter(())
