@@ -48,8 +48,8 @@ def test_logits_are_those_of_transformers(checkpoint):
         tokens = record["tokens"][None, :longest]
         segments = (jnp.arange(longest) < record["length"])[None].astype(jnp.int32)
         last = logits(params, config, tokens, segments, jnp.arange(longest)[None])[0, record["length"] - 1]
-        np.testing.assert_allclose(last[record["ids"]], record["logits"], atol=1e-3)
-        np.testing.assert_allclose(jax.nn.logsumexp(last), record["normaliser"], atol=1e-3)
+        np.testing.assert_allclose(last[record["ids"]], record["logits"], atol=1e-4)
+        np.testing.assert_allclose(jax.nn.logsumexp(last), record["normaliser"], atol=1e-4)
 
 
 def test_special_ids_and_chat_template(tokenizer):

@@ -8,6 +8,7 @@ from tokenizers import pre_tokenizers
 
 from prm_jax.errors import UserError
 from prm_jax.text import gguf_tokenizer
+from prm_jax.text.pretrained import write_files
 
 TEXTS = ["def f(x1):\n\n    return 'é 漢' + 12345 * x1\r\n", "it's  a\ttest,\n\n\n   no?!\n", "I'LL 007"]
 QWEN = (
@@ -74,6 +75,20 @@ def test_ids_are_those_of_the_original(cut):
     assert rebuilt.token_bytes(0) == rebuilt.token_bytes(size - 1) == b""
     assert 0 not in rebuilt.encode("<|end|>")
     assert rebuilt.chat_template == "{{ messages }}"
+
+
+@pytest.mark.parametrize(
+    ("cut", "family"), [("smollm", "llama"), ("llama-bpe", "llama"), ("qwen2", "qwen2"), ("qwen2", "qwen3")]
+)
+def test_transformers_gives_the_same_ids_beside_a_model_of_the_family(cut, family, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    model = original(cut)
+    rebuilt = gguf_tokenizer.build(metadata(model, cut), model.get_vocab_size() + 1, "file")
+    write_files(rebuilt, tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in [*TEXTS, "a <tool> b"]:
+        assert theirs.encode(text, add_special_tokens=False) == rebuilt.encode(text)
 
 
 def test_what_is_no_byte_level_bpe_is_refused():
