@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,7 @@ def battle() -> Iterator[Battle]:
         if sandbox.tier().name != "A":
             pytest.skip(f"this machine only has tier {sandbox.tier().name}")
         yield Battle(sandbox)
+    shutil.rmtree(BAIT.parent)
 
 
 def test_the_suite_is_whole() -> None:

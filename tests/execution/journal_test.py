@@ -62,3 +62,8 @@ def test_a_path_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="journal"):
         Journal(tmp_path / "file" / "journal.jsonl")
+
+
+def test_another_check_is_another_program() -> None:
+    tests = [Test("(f(1),)", None, check=check) for check in (None, "_0 > 1", "_0 > 2")]
+    assert len({program_key(Program("", (test,))) for test in tests}) == 3
