@@ -42,6 +42,7 @@ TOOLS = {
 PLAIN = {
     "doctor": "what this machine offers: kernel, sandbox, cores, memory, devices, versions, disk",
     "bench": "how fast a part of prm_jax is on this machine",
+    "compare": "one table of several finished runs, such as those of other seeds",
 }
 BENCHES = {
     "sandbox": "programs per second, fully confined",
@@ -71,6 +72,9 @@ def make_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == "bench":
             _add_benches(command)
+        if name == "compare":
+            command.add_argument("runs", nargs="+", metavar="RUN_DIR", help="a finished run")
+            command.add_argument("--out", metavar="FILE", help="also write the figures there, as JSON")
     return parser
 
 
@@ -140,13 +144,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_plain(arguments: argparse.Namespace) -> None:
     """Runs a command that takes no experiment."""
+    own = {key: value for key, value in vars(arguments).items() if key not in ("command", "bench")}
     if arguments.command == "bench":
-        own = {key: value for key, value in vars(arguments).items() if key not in ("command", "bench")}
         bench = importlib.import_module(f"prm_jax.bench.{arguments.bench}")
         bench.run(**{key: value for key, value in own.items() if value is not None})
     else:
         command = importlib.import_module(f"prm_jax.stages.{arguments.command}")
-        getattr(command, arguments.command)()
+        getattr(command, arguments.command)(**own)
 
 
 def _fail(command: str, message: str) -> int:

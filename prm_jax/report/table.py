@@ -1,4 +1,4 @@
-"""The result table for the terminal: policy results in, text out. The stages `evaluate` and `report` print it."""
+"""The result tables for the terminal: results in, text out. `evaluate`, `report` and `compare` print them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from prm_jax.evaluation.across_runs import Summary
 from prm_jax.evaluation.bootstrap import Interval
 from prm_jax.evaluation.results import BASELINES, PolicyResult, differences
 from prm_jax.report.numbers import DASH, number, percent, percent_range, points, points_range
@@ -39,6 +40,28 @@ def results_table(results: Sequence[PolicyResult], baselines: Sequence[str] = BA
             number(result.mean_steps, 1),
             percent(result.visible_only_share),
         )
+    return _text(table, width)
+
+
+def runs_table(summaries: Sequence[Summary], width: int = 140) -> str:
+    """A table of all policies over several runs: pass@1 in each, the mean, the differences to the baselines."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("policy", no_wrap=True)
+    baselines = list(dict.fromkeys(baseline for summary in summaries for baseline in summary.differences))
+    runs = [f"run {index + 1}" for index in range(len(summaries[0].runs))]
+    for heading in (*runs, "mean pass@1 %", *(f"vs {baseline}" for baseline in baselines)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for summary in summaries:
+        table.add_row(
+            Text(summary.name),
+            *map(percent, summary.runs),
+            f"{percent(summary.pass_at_1.value)} ({percent_range(summary.pass_at_1)})",
+            *(_difference(summary.differences.get(baseline)) for baseline in baselines),
+        )
+    return _text(table, width)
+
+
+def _text(table: Table, width: int) -> str:
     out = io.StringIO()
     Console(file=out, width=width, force_terminal=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").split("\n")) + "\n"

@@ -1,6 +1,7 @@
 """The table for the terminal."""
 
-from prm_jax.report.table import results_table
+from prm_jax.evaluation.across_runs import across_runs
+from prm_jax.report.table import results_table, runs_table
 
 
 def test_each_policy_has_a_line_with_its_figures(data):
@@ -20,3 +21,10 @@ def test_each_policy_has_a_line_with_its_figures(data):
 def test_without_the_baselines_there_are_no_differences(data):
     table = results_table(data.results[2:])
     assert "66.7" in table and "+" not in table
+
+
+def test_runs_stand_beside_their_mean(data):
+    lines = runs_table(across_runs([data.results, data.results[:2]])).splitlines()
+    (arm,) = [line for line in lines if "<i>arm</i>" in line]
+    assert arm.split()[1:5] == ["66.7", "–", "66.7", "(66.7"] and "+25.0 (+25.0 to +25.0)" in arm
+    assert "run 2" in lines[0] or "run 2" in lines[1]

@@ -1,0 +1,42 @@
+"""Command `compare`: finished runs of one experiment in, one table out: each pass@1, the mean, the differences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from etils import epath
+
+from prm_jax.errors import UserError
+from prm_jax.evaluation import plain
+from prm_jax.evaluation.across_runs import across_runs
+from prm_jax.evaluation.results import PolicyResult
+from prm_jax.report.table import runs_table
+from prm_jax.stages.run_directory import RunDirectory
+
+
+def compare(runs: Sequence[str], out: str | None = None) -> None:
+    """Prints the table.
+
+    Args:
+      runs: run directories, each with a finished `evaluate`.
+      out: a file that gets the same figures as JSON.
+
+    Raises:
+      UserError: a run has no results, or they are of different problems.
+    """
+    summaries = across_runs([_results(run) for run in runs])
+    if out:
+        content = {"runs": list(runs), "policies": plain.to_plain(summaries)}
+        epath.Path(out).write_text(json.dumps(content, indent=2) + "\n")
+    print(runs_table(summaries), end="")
+
+
+def _results(run_dir: str) -> list[PolicyResult]:
+    folder = RunDirectory(run_dir).folder("evaluate")
+    files = sorted(folder.glob("*/result.json")) if folder.exists() else []
+    # The folder `prm` holds a result of another kind; SFT, what the arms start from, comes first.
+    names = sorted((file.parent.name for file in files if file.parent.name != "prm"), key=lambda name: name != "sft")
+    if not names:
+        raise UserError(f"{run_dir} holds no results: run `prm_jax evaluate` there first")
+    return [plain.load(PolicyResult, folder / name / "result.json") for name in names]
