@@ -183,6 +183,8 @@ class Writer:
         if len(readable) < len(problems):
             unread = [problem.id for problem, length in zip(problems, lengths, strict=True) if length > self.max_prompt]
             _LOG.warning("prompts longer than %d tokens count as failed: %s", self.max_prompt, ", ".join(unread[:8]))
+        if not readable:
+            return [[""] * samples for _ in problems]
         _, written = self.completions(params, readable, samples, seed)
         texts = (
             self.tokenizer.decode(tokens[: length - finished])
