@@ -85,7 +85,7 @@ def test_rows_beyond_the_context_are_refused(experiment, folder, text):
 @pytest.mark.slow
 def test_sft_starts_from_the_checkpoint_and_every_network_is_exported(command, tiny, run_without, folder, tmp_path):
     checkpoint_at.cache_clear()
-    run = run_without("tasks", "sft", "prm", "prm_blind", "orm", "ppo", "evaluate")
+    run = run_without("tasks", "sft", "prm", "prm_blind", "ppo", "evaluate")
     overlay = tmp_path / "pretrained.gin"
     overlay.write_text(
         "from __gin__ import dynamic_registration\n"
