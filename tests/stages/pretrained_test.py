@@ -107,7 +107,7 @@ def test_sft_starts_from_the_checkpoint_and_every_network_is_exported(command, t
         init_policy(SHAPE, jax.random.key(7)),
     )
     own, back = tokenizer_at(str(folder)), tokenizer_at(str(tmp_path / "sft"))
-    assert back.file_content() == own.file_content() and back.eos_id == own.eos_id
+    assert json.loads(back.file_content()) == json.loads(own.file_content()) and back.eos_id == own.eos_id
     command("export", f"--run_dir={run}", f"--out={tmp_path / 'prm'}", "--network=prm", "--dtype=bfloat16")
     scorer = open_checkpoint(tmp_path / "prm")
     assert load_scorer(scorer, scorer.config, mesh)["head"]["kernel"].shape == (32,)
