@@ -45,6 +45,16 @@ class PromptBatch(NamedTuple):
     problem: Int[np.ndarray, " B"]
 
 
+OPEN_ROWS = 64
+"""Rows that packing fills at the same time: more waste less padding and keep more programs in memory."""
+
+
+def pack_batch(programs: Iterable[tuple[np.ndarray, np.ndarray]], length: int) -> TokenBatch:
+    """The programs of at most `length` tokens as packed rows; the arguments are those of `pack_rows`."""
+    rows = pack_rows((each for each in programs if len(each[0]) <= length), length, OPEN_ROWS)
+    return TokenBatch(*np.stack(list(rows), axis=1))
+
+
 def pack_rows(programs: Iterable[tuple[np.ndarray, np.ndarray]], length: int, open_rows: int) -> Iterator[np.ndarray]:
     """Puts programs into rows: first fit over a bounded number of open rows.
 

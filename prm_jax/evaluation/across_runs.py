@@ -18,6 +18,9 @@ from prm_jax.evaluation.bootstrap import RESAMPLES, Interval, mean_interval, pai
 from prm_jax.evaluation.pass_at_k import pass_at_k
 from prm_jax.evaluation.results import BASELINES, PolicyResult
 
+Table = dict[str, dict[str, float]]
+"""pass@1 of one run, by policy and problem."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
@@ -63,22 +66,23 @@ def across_runs(
         raise UserError("the runs were evaluated on different problems: compare runs of one experiment")
     names = list(dict.fromkeys(name for table in tables for name in table))
 
-    def summary(name: str) -> Summary:
-        have = [table for table in tables if name in table]
-        differences = {}
-        for baseline in baselines:
-            both = [table for table in have if baseline in table]
-            if baseline != name and both:
-                mine, theirs = (_mean([table[each] for table in both]) for each in (name, baseline))
-                differences[baseline] = paired_difference_interval(mine, theirs, seed=seed, resamples=resamples)
-        return Summary(
-            name=name,
-            runs=tuple(float(np.nanmean(list(t[name].values()))) if name in t else math.nan for t in tables),
-            pass_at_1=mean_interval(_mean([table[name] for table in have]), seed=seed, resamples=resamples),
-            differences=differences,
-        )
+    return tuple(_summary(name, tables, baselines, seed, resamples) for name in names)
 
-    return tuple(summary(name) for name in names)
+
+def _summary(name: str, tables: Sequence[Table], baselines: Sequence[str], seed: int, resamples: int) -> Summary:
+    have = [table for table in tables if name in table]
+    differences = {}
+    for baseline in baselines:
+        both = [table for table in have if baseline in table]
+        if baseline != name and both:
+            mine, theirs = (_mean([table[each] for table in both]) for each in (name, baseline))
+            differences[baseline] = paired_difference_interval(mine, theirs, seed=seed, resamples=resamples)
+    return Summary(
+        name=name,
+        runs=tuple(float(np.nanmean(list(t[name].values()))) if name in t else math.nan for t in tables),
+        pass_at_1=mean_interval(_mean([table[name] for table in have]), seed=seed, resamples=resamples),
+        differences=differences,
+    )
 
 
 def _pass_at_1(result: PolicyResult) -> dict[str, float]:

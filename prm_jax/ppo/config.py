@@ -107,6 +107,8 @@ class PpoConfig:
             )
         if self.group_baseline and self.samples_per_prompt < 2:
             raise UserError("PpoConfig.group_baseline needs samples_per_prompt of at least 2: one sample has no group")
+        if self.warmup_updates < 0:
+            raise UserError(f"PpoConfig.warmup_updates is {self.warmup_updates}; give 0 or more")
         if self.temperature <= 0:
             raise UserError(f"PpoConfig.temperature is {self.temperature}; PPO samples, so give a number above 0")
         if min(self.updates, self.epochs, self.checkpoint_every, self.score_batch, *self.widths, 1) < 1:

@@ -1,7 +1,7 @@
 """`Operation`: one phrase of a synthetic problem: what it means, how it is said and how it is written in Python.
 
-`list_operations.py`, `whole_list_operations.py` and `text_operations.py` fill the table; `synthetic.py`
-chains operations into problems.
+`list_operations.py`, `whole_list_operations.py` and `text_operations.py` fill the table of `operations.py`;
+`synthetic.py` chains operations into problems.
 """
 
 from __future__ import annotations

@@ -11,21 +11,18 @@ Expected values come from the operations' meanings, never from running the refer
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import random
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from prm_jax.errors import UserError
-from prm_jax.problems.list_operations import LIST_OPERATIONS
 from prm_jax.problems.operation import VARIABLES, Operation, form_statements
+from prm_jax.problems.operations import OPERATIONS
 from prm_jax.problems.problem import Problem, Test
 from prm_jax.problems.skeleton import SPLIT_BUCKETS, skeleton, split_of
-from prm_jax.problems.text_operations import TEXT_OPERATIONS
-from prm_jax.problems.whole_list_operations import WHOLE_LIST_OPERATIONS
+from prm_jax.problems.slips import slip
 
-OPERATIONS: tuple[Operation, ...] = LIST_OPERATIONS + WHOLE_LIST_OPERATIONS + TEXT_OPERATIONS
 ENTRY_POINT = "solve"
 MIN_STATEMENTS, MAX_STATEMENTS = 2, 8
 
@@ -66,22 +63,6 @@ _CHOICES = {
     for same in (True, False)
 }
 
-
-def _nearest(operation: Operation) -> Operation | None:
-    """The operation between the same kinds whose code looks most like this one's; None where there is no other."""
-    kinds = operation.takes, operation.gives
-    others = [each for each in OPERATIONS if (each.takes, each.gives) == kinds and each is not operation]
-    matcher = difflib.SequenceMatcher(None, autojunk=False)
-    matcher.set_seq2(operation.forms[0])
-
-    def likeness(other: Operation) -> float:
-        matcher.set_seq1(other.forms[0])
-        return matcher.ratio()
-
-    return max(others, key=likeness, default=None)
-
-
-_NEIGHBOURS = {operation.name: near for operation in OPERATIONS if (near := _nearest(operation))}
 
 Link = tuple[Operation, int]
 """An operation with its operand."""
@@ -241,21 +222,8 @@ def _write(chain: tuple[Link, ...], forms: tuple[str, ...]) -> str:
 def _demonstrate(chain: tuple[Link, ...], prompt: str, slips: float) -> str:
     """A program by an author who misreads some phrases; empty where none is misread. A function of the prompt alone."""
     rng = random.Random(f"{prompt}/demonstration")
-    written = tuple(_neighbour(link, rng) if rng.random() < 2 * slips * _slip_rate(link[0]) else link for link in chain)
+    written = tuple(slip(operation, operand, slips, rng) for operation, operand in chain)
     return "" if written == chain else _write(written, _choose_forms(written, prompt))
-
-
-def _slip_rate(operation: Operation) -> float:
-    """How easily an operation is misread, evenly spread over the table from 0 to 1."""
-    return random.Random(operation.name).random()
-
-
-def _neighbour(link: Link, rng: random.Random) -> Link:
-    """The operation most easily written for another one, with its operand where it takes that; itself where alone."""
-    operation, operand = link
-    nearest = _NEIGHBOURS.get(operation.name, operation)
-    fits = operand in nearest.operands or not nearest.operands
-    return nearest, operand if fits else rng.choice(nearest.operands)
 
 
 def _draw_input(kind: str, rng: random.Random) -> Any:

@@ -58,6 +58,7 @@ class _Walker(ExpressionWalker):
     # Definitions.
 
     def definition(self, node: Definition) -> None:
+        """A function: its name where it stands, its body in a scope and with counts of its own."""
         self.scope.bind(node.name, "def", node.lineno)
         if not node.decorator_list:
             self.scope.functions[node.name] = node
@@ -162,6 +163,7 @@ class _Walker(ExpressionWalker):
             self.facts.deep.append((node.lineno, self.level + 1))
 
     def if_(self, node: ast.If, is_elif: bool = False) -> None:
+        """A branch; an `elif` goes on at the level of its `if`, as it is read."""
         self.function.cyclomatic += 1
         self.function.cognitive += 1 if is_elif else 1 + self.nesting
         if not is_elif:
@@ -205,6 +207,7 @@ class _Walker(ExpressionWalker):
         self.level -= 1
 
     def try_(self, node: Any) -> None:
+        """A `try`: its body may be left anywhere, each handler is a way of its own."""
         self.deeper(node)
         self.level += 1
         self.tries += 1

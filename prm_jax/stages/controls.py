@@ -16,7 +16,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import Bool
 
-from prm_jax.batches import PromptBatch, TokenBatch, pack_rows
+from prm_jax.batches import PromptBatch, TokenBatch, pack_batch
 from prm_jax.errors import UserError
 from prm_jax.execution.grade import reference_limits
 from prm_jax.execution.journal import Journal
@@ -45,9 +45,6 @@ from prm_jax.training.data import batches, load_prompts, load_rows
 from prm_jax.training.loop import fit
 from prm_jax.training.optimizer import make_optimizer
 from prm_jax.training.step import make_train_step
-
-OPEN_ROWS = 64
-"""Rows that packing fills at the same time."""
 
 
 def control(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path) -> dict[str, Any]:
@@ -143,7 +140,5 @@ def sft_rows(prompts: PromptBatch, written: Completions, keep: Bool[np.ndarray, 
     tokens, inside = np.asarray(rollout.tokens), np.asarray(rollout.segments) > 0
     labels = np.asarray(rollout.completion).astype(np.int32)
     sizes = inside.sum(axis=1)
-    programs = (
-        (tokens[row, : sizes[row]], labels[row, : sizes[row]]) for row in np.flatnonzero(keep & (sizes <= length))
-    )
-    return TokenBatch(*np.stack(list(pack_rows(programs, length, OPEN_ROWS)), axis=1))
+    programs = ((tokens[row, : sizes[row]], labels[row, : sizes[row]]) for row in np.flatnonzero(keep))
+    return pack_batch(programs, length)

@@ -18,7 +18,7 @@ from etils import epath
 from jax.sharding import Mesh
 from jaxtyping import Int
 
-from prm_jax.batches import TokenBatch, pack_rows
+from prm_jax.batches import TokenBatch, pack_batch
 from prm_jax.evaluation.prm_eval import auc_by_operator
 from prm_jax.evaluation.score import ScoredProgram, score_programs
 from prm_jax.execution.sandbox import Sandbox
@@ -54,8 +54,6 @@ from prm_jax.training.optimizer import make_optimizer
 from prm_jax.training.step import LossFn, make_train_step
 
 SCORE_BATCH = 128
-OPEN_ROWS = 64
-"""Rows that packing fills at the same time."""
 OWN_BLIND = "own_blind.npz"
 """The policy's own programs without their prompts: the PRM's stage leaves them for the twin's."""
 VALIDATION_PROGRAMS = 512
@@ -234,7 +232,7 @@ def _own_rows(experiment: Experiment, run: RunDirectory, length: int) -> tuple[T
         _without_prompt(tokens, labels, start, tokenizer)
         for (tokens, labels), start in zip(programs, prompts.lengths, strict=True)
     ]
-    return _packed(programs, length), _packed(blind, length)
+    return pack_batch(programs, length), pack_batch(blind, length)
 
 
 def _without_prompt(
@@ -244,8 +242,3 @@ def _without_prompt(
     before = prompt_ids("", tokenizer)
     neutral = [int(Label.NEUTRAL)] * len(before)
     return np.array([*before, *tokens[start:]], np.int32), np.array([*neutral, *labels[start:]], np.int32)
-
-
-def _packed(programs: Sequence[tuple[np.ndarray, np.ndarray]], length: int) -> TokenBatch:
-    rows = pack_rows((program for program in programs if len(program[0]) <= length), length, OPEN_ROWS)
-    return TokenBatch(*np.stack(list(rows), axis=1))

@@ -11,12 +11,9 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from prm_jax.batches import TokenBatch, pack_rows
+from prm_jax.batches import OPEN_ROWS, TokenBatch, pack_rows
 from prm_jax.tasks.registry import SFT_PREDICTED
 from prm_jax.tasks.rows import from_rows
-
-# Rows that are filled at the same time: more waste less padding and keep more programs in memory.
-_OPEN_ROWS = 64
 
 _INT_VECTOR = seqio.FeatureConverter.FeatureSpec(dtype=tf.int32)
 
@@ -35,7 +32,7 @@ class StepLabelConverter(seqio.FeatureConverter):
         length = task_feature_lengths["targets"]
 
         def rows() -> Iterator[np.ndarray]:
-            return pack_rows(_programs(ds), length, _OPEN_ROWS if self.pack else 0)
+            return pack_rows(_programs(ds), length, OPEN_ROWS if self.pack else 0)
 
         converted = from_rows(rows, TokenBatch._fields)
 

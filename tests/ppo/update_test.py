@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from prm_jax.errors import UserError
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import init_policy
 from prm_jax.ppo import critic, forward, scoring, update
@@ -162,3 +163,19 @@ def test_kl_in_the_reward_is_taken_from_every_token():
     penalised = np.asarray(rollout.rewards) - 0.5 * np.asarray(rollout.logprobs - rollout.ref_logprobs)
     to_go = np.cumsum(np.where(mask, penalised, 0)[:, ::-1], axis=1)[:, ::-1]
     np.testing.assert_allclose(batch.returns, np.where(mask, to_go, 0), atol=1e-5)
+
+
+def test_the_policys_rate_rises_over_the_warm_up_and_the_critics_does_not():
+    config = PpoConfig(learning_rate=0.4, warmup_updates=1, epochs=1, minibatches=4)
+    tx, critic_tx = update.make_optimizers(config)
+    params = {"x": jnp.zeros(())}
+    state, steps = tx.init(params), []
+    for _ in range(6):
+        # Adam's step on a constant gradient is the rate itself.
+        change, state = tx.update({"x": jnp.ones(())}, state, params)
+        steps.append(float(change["x"]))
+    np.testing.assert_allclose(steps, [0, -0.1, -0.2, -0.3, -0.4, -0.4], atol=1e-5)
+    change, _ = critic_tx.update({"x": jnp.ones(())}, critic_tx.init(params), params)
+    assert float(change["x"]) == pytest.approx(-config.critic.learning_rate, rel=1e-4)
+    with pytest.raises(UserError, match="warmup_updates is -1"):
+        PpoConfig(warmup_updates=-1)

@@ -8,8 +8,9 @@ import pytest
 
 from prm_jax.errors import UserError
 from prm_jax.problems.operation import VARIABLES
+from prm_jax.problems.operations import OPERATIONS
 from prm_jax.problems.skeleton import count_statements, skeleton
-from prm_jax.problems.synthetic import OPERATIONS, SyntheticSource, generate
+from prm_jax.problems.synthetic import SyntheticSource, generate
 
 SPLITS = ("train", "validation", "test")
 INPUTS = {
