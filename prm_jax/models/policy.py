@@ -37,7 +37,7 @@ def boxed_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool = Fal
     row, hidden = jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1, config.width))
     trunk = Decoder(config, unembedding=config.reads_surprise).init(trunk_key, row, row, row)["params"]
     if config.reads_surprise:
-        head = SurpriseHead(config, zero_head).init(head_key, hidden, jnp.zeros((1, 1)), row, row)["params"]
+        head = SurpriseHead(zero_head).init(head_key, hidden, jnp.zeros((1, 1)), row)["params"]
     else:
         head = ScalarHead(zero_head).init(head_key, hidden)["params"]
     return {"trunk": trunk, "head": head}
@@ -141,6 +141,6 @@ def scores(
     """Raw scores z of a scorer's head, float32. Arguments as in `Decoder.__call__`."""
     if config.reads_surprise:
         hidden, logprobs, _ = policy_forward(params, config, tokens, segments, positions)
-        return _apply(SurpriseHead(config), params["head"], hidden, logprobs, segments, positions)
+        return _apply(SurpriseHead(), params["head"], hidden, logprobs, segments)
     hidden = _apply(Decoder(config, unembedding=False), params["trunk"], tokens, segments, positions)
     return _apply(ScalarHead(), params["head"], hidden)

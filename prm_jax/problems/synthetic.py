@@ -25,9 +25,9 @@ from prm_jax.problems.slips import slip
 
 ENTRY_POINT = "solve"
 MIN_STATEMENTS, MAX_STATEMENTS = 2, 8
+MIN_PHRASES, MAX_PHRASES = 2, 7
 
 _VISIBLE, _HIDDEN = 6, 6
-_MAX_PHRASES = 7
 _MAX_INT, _MAX_LENGTH = 10**6, 40
 _EXPRESSION_SHARE = 0.75
 _MAX_ATTEMPTS = 50_000  # Without one acceptance, the problems with this many statements count as exhausted.
@@ -78,14 +78,21 @@ class SyntheticSource:
     max_statements: int = 8
     seed: int = 0
     slips: float = 0.0
+    min_phrases: int = MIN_PHRASES
 
     def load(self) -> list[Problem]:
         """The problems, as `generate` gives them."""
-        return generate(self.split, self.count, self.min_statements, self.max_statements, self.seed, self.slips)
+        return generate(**dataclasses.asdict(self))
 
 
 def generate(
-    split: str, count: int, min_statements: int, max_statements: int, seed: int = 0, slips: float = 0.0
+    split: str,
+    count: int,
+    min_statements: int,
+    max_statements: int,
+    seed: int = 0,
+    slips: float = 0.0,
+    min_phrases: int = MIN_PHRASES,
 ) -> list[Problem]:
     """Generates problems, as many of each number of statements as possible.
 
@@ -98,6 +105,7 @@ def generate(
       slips: mean share of phrases that a problem's `demonstration` misreads, in place of the operation writing its
         nearest neighbour in the table (the most similar code between the same kinds: `<` for `>`, largest for sum).
         How often an operation is misread differs from one to the next, evenly from never to twice the mean.
+      min_phrases: least number of phrases of a prompt. A loop makes a program long, only phrases make it hard.
 
     Returns:
       `count` problems with distinct prompts, the numbers of statements taking turns.
@@ -114,7 +122,12 @@ def generate(
         )
     if not 0 <= slips <= 0.5:
         raise UserError(f"synthetic slips of {slips}: expected a share from 0 to 0.5")
-    streams = {m: _stream(split, m, seed, slips) for m in range(min_statements, max_statements + 1)}
+    if not MIN_PHRASES <= min_phrases <= min(min_statements, MAX_PHRASES):
+        raise UserError(
+            f"synthetic problems of at least {min_phrases} phrases and {min_statements} statements: expected "
+            f"{MIN_PHRASES} to {MAX_PHRASES} phrases, and no more than statements"
+        )
+    streams = {m: _stream(split, m, seed, slips, min_phrases) for m in range(min_statements, max_statements + 1)}
     problems: list[Problem] = []
     while streams and len(problems) < count:
         for statements, stream in list(streams.items()):
@@ -131,14 +144,15 @@ def generate(
     return problems
 
 
-def _stream(split: str, statements: int, seed: int, slips: float) -> Iterator[Problem]:
+def _stream(split: str, statements: int, seed: int, slips: float, min_phrases: int) -> Iterator[Problem]:
     """The problems of one split with a given number of statements, until they are exhausted."""
-    rng = random.Random(f"synthetic/{seed}/{split}/{statements}")
+    family = f"{seed}" if min_phrases == MIN_PHRASES else f"{seed}-{min_phrases}"
+    rng = random.Random(f"synthetic/{family}/{split}/{statements}")
     seen: set[str] = set()
     attempts = index = 0
     while attempts < _MAX_ATTEMPTS:
         attempts += 1
-        chain = _draw_chain(rng, statements)
+        chain = _draw_chain(rng, statements, min_phrases)
         names = [operation.name for operation, _ in chain]
         if len(set(names)) < len(names) or split_of(" ".join(names)) != split:
             continue
@@ -153,7 +167,7 @@ def _stream(split: str, statements: int, seed: int, slips: float) -> Iterator[Pr
         if split_of(skeleton(reference)) != split:
             continue
         seen.add(prompt)
-        name = f"synthetic/{split}/{statements}-{index:05d}-{seed}"
+        name = f"synthetic/{split}/{statements}-{index:05d}-{family}"
         yield Problem(
             id=name,
             source="synthetic",
@@ -169,9 +183,9 @@ def _stream(split: str, statements: int, seed: int, slips: float) -> Iterator[Pr
         attempts, index = 0, index + 1
 
 
-def _draw_chain(rng: random.Random, statements: int) -> tuple[Link, ...]:
+def _draw_chain(rng: random.Random, statements: int, min_phrases: int) -> tuple[Link, ...]:
     """A random chain of operations whose kinds of values fit; mostly on lists of integers."""
-    length = rng.randint(max(2, (statements + 1) // 2), min(statements, _MAX_PHRASES))
+    length = rng.randint(max(min_phrases, (statements + 1) // 2), min(statements, MAX_PHRASES))
     kind = rng.choices(("ints", "text", "number"), (0.8, 0.16, 0.04))[0]
     chain: list[Link] = []
     for position in range(length):

@@ -132,6 +132,13 @@ def test_no_stretch_of_a_chain_does_nothing(problems):
     assert not any('    ws = s.split()\n    s = " ".join(ws)\n' in reference for reference in references)
 
 
+def test_prompts_have_as_many_phrases_as_asked_for():
+    drawn = generate("train", 40, 5, 8, seed=2, min_phrases=5)
+    assert min(problem.prompt.count(", then ") + 1 for problem in drawn) == 5
+    assert {problem.difficulty for problem in drawn} == {5, 6, 7, 8}
+    assert not {problem.id for problem in drawn} & {problem.id for problem in generate("train", 40, 5, 8, seed=2)}
+
+
 def test_demonstrations_slip_as_often_as_asked_and_only_there():
     plain, slipped = (generate("train", 400, 2, 4, seed=1, slips=slips) for slips in (0.0, 0.3))
     assert not any(problem.demonstration for problem in plain)
@@ -166,6 +173,8 @@ def test_statements_are_counted_without_def_and_docstring():
 def test_mistakes_are_user_errors():
     with pytest.raises(UserError, match="slips of 0.6"):
         generate("train", 1, 2, 3, slips=0.6)
+    with pytest.raises(UserError, match="at least 6 phrases and 5 statements"):
+        generate("train", 1, 5, 8, min_phrases=6)
     with pytest.raises(UserError, match="'dev'"):
         generate("dev", 1, 2, 3)
     with pytest.raises(UserError, match="span"):
