@@ -36,40 +36,40 @@ class LayerCache:
 
 @flax.struct.dataclass
 class KVCache:
-    """Caches of all layers.
+    """Caches of all layers, each a ring: what follows the last slot is written to the first.
+
+    All rows write to the same slots, and a row that begins later than others begins at a later slot: then its
+    position alone tells which slots it may read. An index of its own for each row would need a scatter at every step.
 
     Attributes:
       layers: one cache for each layer.
-      start: first slot of each row that holds a token; the slots before it are left padding, never read.
     """
 
     layers: tuple[LayerCache, ...]
-    start: Int[Array, " B"]
 
-    def visible(self, slot: int | Int[Array, ""], tokens: int) -> Bool[Array, "B T S"]:
-        """Which slots the tokens at [slot, slot + tokens) may read: from the row's start to the token itself.
+    def visible(self, slot: int | Int[Array, ""], positions: Int[Array, "B T"]) -> Bool[Array, "B T S"]:
+        """Which slots the tokens at [slot, slot + T) may read: from the first token of their row to themselves.
 
-        A padding token may read itself, so that no row of the softmax is empty. Where `slot` is a Python int, S is
-        cut to slot + tokens: nothing behind has been written.
+        A row lies in successive slots, so that a token at position p reads its own slot and the p before it. Where
+        `slot` is a Python int, S is cut to slot + T: nothing behind has been written.
         """
-        length = slot + tokens if isinstance(slot, int) else self.layers[0].keys.shape[2]
-        slots = jnp.arange(length)
-        own = slot + jnp.arange(tokens)[None, :, None]
-        return ((slots >= self.start[:, None, None]) & (slots <= own)) | (slots == own)
+        length, tokens = self.layers[0].keys.shape[2], positions.shape[1]
+        slots = jnp.arange(slot + tokens if isinstance(slot, int) else length)
+        age = (slot + jnp.arange(tokens)[:, None] - slots) % length
+        return age <= positions[:, :, None]
 
 
-def init_cache(config: ModelConfig, batch: int, length: int, start: Int[Array, " B"]) -> KVCache:
+def init_cache(config: ModelConfig, batch: int, length: int) -> KVCache:
     """An empty cache.
 
     Args:
       config: the model's.
       batch: number of rows.
-      length: number of slots: prompt and completion.
-      start: number of left-padding slots of each row.
+      length: number of slots: the tokens of the longest row, prompt and completion.
     """
     shape = (batch, config.kv_heads, length, config.head_features)
 
     def empty() -> Float[Array, "B K S W"]:
         return constrain(jnp.zeros(shape, config.compute_dtype), "batch", "kv_heads", "length", "head_width")
 
-    return KVCache(layers=tuple(LayerCache(empty(), empty()) for _ in range(config.layers)), start=start)
+    return KVCache(layers=tuple(LayerCache(empty(), empty()) for _ in range(config.layers)))

@@ -6,7 +6,6 @@ initialisation, plain nested dicts. B batch, T tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -95,7 +94,7 @@ class Decoder(nn.Module):
 
         Args:
           tokens: token ids, written at the same slots in every row.
-          positions: their positions within their rows.
+          positions: their positions within their rows; each row's tokens lie in successive slots.
           cache: keys and values of all earlier slots.
           slot: slot of the first of the tokens; a Python int lets attention skip the slots behind them.
 
@@ -108,12 +107,12 @@ class Decoder(nn.Module):
         if self.config.scan_layers:
             raise ValueError("decode needs unrolled layers: use stacking.unroll")
         x = self._embed(tokens)
-        rotary, mask = rotary_table(positions, self.config), cache.visible(slot, tokens.shape[1])
+        rotary, mask = rotary_table(positions, self.config), cache.visible(slot, positions)
         layers = []
         for block, layer in zip(self.blocks, cache.layers, strict=True):
             x, layer = block.decode(x, rotary, mask, layer, slot)
             layers.append(layer)
-        return self.norm(x), dataclasses.replace(cache, layers=tuple(layers))
+        return self.norm(x), KVCache(tuple(layers))
 
     def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         x = jnp.take(self.embedding, tokens, axis=0).astype(self.config.compute_dtype)

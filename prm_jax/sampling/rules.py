@@ -69,9 +69,21 @@ class SamplingConfig:
         perturbed = self.truncate(logits)
         if not self.greedy:
             perturbed += gumbel_noise(keys, positions, logits.shape[-1])
-        tokens = jnp.argmax(perturbed, axis=-1).astype(jnp.int32)
+        tokens = _largest(perturbed)
         chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
         return tokens, chosen - jax.nn.logsumexp(logits, axis=-1)
+
+
+def _largest(scores: Float[Array, "B V"]) -> Int[Array, " B"]:
+    """The first of the largest of each row.
+
+    `jnp.argmax` in simple operations: XLA's CPU compiler leaves its loop, and the noise that it fuses into it, scalar.
+    """
+    scores = jax.lax.optimization_barrier(scores)
+    vocabulary = scores.shape[-1]
+    # The comparison is so turned that a row of NaN has a token too.
+    smaller = scores < jnp.max(scores, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(smaller, vocabulary, jnp.arange(vocabulary)), axis=-1).astype(jnp.int32)
 
 
 def gumbel_noise(keys: Key[Array, " B"], positions: Int[Array, " B"], vocabulary: int) -> Float[Array, "B V"]:

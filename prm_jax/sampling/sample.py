@@ -1,15 +1,14 @@
-"""Prompts in, completions out: a prefill and one loop with a key-value cache, in one jitted function.
+"""A batch of prompts in, completions out: a prefill and one loop with a key-value cache, in one jitted function.
 
-PPO, evaluation and the command line call `sample` for one batch and `sample_many` for any number of prompts.
-Prompts are moved to the right end of their slots, so that all rows write their next token to the same slot.
-B batch, P prompt slots, N completion slots, D width.
+PPO's rollout calls `sample`: its batch is split over a mesh and stays so to its last row. Any number of prompts is
+`engine.py`'s. Prompts are moved to the right end of their slots, so that all rows write their next token to the same
+slot. B batch, P prompt slots, N completion slots, D width.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -19,7 +18,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from prm_jax.batches import PromptBatch
-from prm_jax.errors import UserError
 from prm_jax.models.cache import KVCache, init_cache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
@@ -31,9 +29,6 @@ from prm_jax.sampling.rules import SamplingConfig
 # to fewer rows than this. Each size is one more loop to compile.
 _HALVINGS = 2
 _FEWEST_ROWS = 32
-
-# `sample_many` cuts the prompts' padding to a multiple of this, so that it compiles for few shapes.
-_PROMPT_BUCKET = 16
 
 
 @flax.struct.dataclass
@@ -47,10 +42,10 @@ class Completions:
       finished: whether `eos` was sampled; False: cut by length.
     """
 
-    tokens: Int[Array, "B N"]
-    logprobs: Float[Array, "B N"]
-    lengths: Int[Array, " B"]
-    finished: Bool[Array, " B"]
+    tokens: Int[Array | np.ndarray, "B N"]
+    logprobs: Float[Array | np.ndarray, "B N"]
+    lengths: Int[Array | np.ndarray, " B"]
+    finished: Bool[Array | np.ndarray, " B"]
 
     def placed_in(self, whole: Completions, rows: Int[Array, " b"]) -> Completions:
         """`whole`, with these completions at the given rows."""
@@ -95,7 +90,7 @@ class _Sampler:
         shifted = jnp.take_along_axis(tokens, jnp.maximum(positions, 0), axis=1)
         # What stands on the padding slots is never read by another slot.
         shifted = constrain(jnp.where(positions >= 0, shifted, 0), "batch", "length")
-        cache = init_cache(self.decoder.config, batch, width + self.config.max_new_tokens, padding)
+        cache = init_cache(self.decoder.config, batch, width + self.config.max_new_tokens)
         hidden, cache = self._apply(shifted, jnp.maximum(positions, 0), cache, 0, method="decode")
         keys = jax.vmap(jax.random.key)(seeds)
         empty = Completions(
@@ -202,48 +197,3 @@ def sample(
     tokens, lengths = jnp.asarray(prompts.tokens, jnp.int32), jnp.asarray(prompts.lengths, jnp.int32)
     seeds = jnp.asarray(seeds, jnp.uint32)
     return _sample(params, tokens, lengths, seeds, model=model, config=config, eos_id=eos_id)
-
-
-def sample_many(
-    params: Any,
-    prompts: PromptBatch,
-    seeds: UInt32[np.ndarray, " B"],
-    *,
-    model: ModelConfig,
-    config: SamplingConfig,
-    eos_id: int,
-    batch_size: int,
-    progress: Callable[[int], None] | None = None,
-) -> Completions:
-    """`sample` for any number of prompts, in batches of one compiled shape.
-
-    Args:
-      params: a policy's parameters.
-      prompts: numpy arrays; padding that no prompt needs is cut.
-      seeds: one for each prompt.
-      model: shape of the policy.
-      config: the sampling rule.
-      eos_id: the id that ends a completion.
-      batch_size: rows of a batch; the last one is filled up with copies of the last prompt.
-      progress: called with the number of prompts of each batch when it is done.
-
-    Returns:
-      Completions as numpy arrays, in the order of the prompts.
-
-    Raises:
-      UserError: there are no prompts, or `batch_size` is not positive.
-    """
-    count = len(prompts.lengths)
-    if count == 0 or batch_size < 1:
-        raise UserError(f"Cannot sample {count} prompts in batches of {batch_size}; both must be positive.")
-    longest = -(-int(np.max(prompts.lengths)) // _PROMPT_BUCKET) * _PROMPT_BUCKET
-    prompts = prompts._replace(tokens=prompts.tokens[:, :longest])
-    done = []
-    for start in range(0, count, batch_size):
-        rows = np.minimum(np.arange(start, start + batch_size), count - 1)
-        batch = PromptBatch(*(np.asarray(field)[rows] for field in prompts))
-        completions = sample(params, batch, np.asarray(seeds)[rows], model=model, config=config, eos_id=eos_id)
-        done.append(jax.device_get(completions))
-        if progress is not None:
-            progress(min(batch_size, count - start))
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *done)

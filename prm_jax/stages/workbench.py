@@ -30,8 +30,9 @@ from prm_jax.models.policy import boxed_policy, boxed_scorer, scores
 from prm_jax.parallel.mesh import make_mesh
 from prm_jax.parallel.shardings import param_shardings, state_shardings
 from prm_jax.problems.problem import Problem
+from prm_jax.sampling.engine import sample_many
 from prm_jax.sampling.rules import SamplingConfig
-from prm_jax.sampling.sample import Completions, sample_many
+from prm_jax.sampling.sample import Completions
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.pretrained import pretrained_config
 from prm_jax.stages.problem_sets import problems_of

@@ -106,7 +106,7 @@ def test_cached_decoding_equals_the_whole_row(shape):
     def logits(hidden):
         return decoder.apply(variables, hidden, method="logits")
 
-    cache = init_cache(config, 2, 7, start=shift)
+    cache = init_cache(config, 2, 7)
     padded_positions = jnp.maximum(jnp.arange(4) - shift[:, None], 0)
     hidden, cache = decoder.apply(variables, left, padded_positions, cache, 0, method="decode")
     np.testing.assert_allclose(logits(hidden)[0], expected[0, :4], atol=1e-5)
@@ -122,7 +122,7 @@ def test_cached_decoding_equals_the_whole_row(shape):
 def test_decode_refuses_scanned_layers():
     params = random_policy(TINY)
     row = jnp.zeros((1, 1), jnp.int32)
-    cache = init_cache(TINY, 1, 1, start=jnp.zeros(1, jnp.int32))
+    cache = init_cache(TINY, 1, 1)
     with pytest.raises(ValueError, match="unroll"):
         Decoder(TINY).apply({"params": params["trunk"]}, row, row, cache, 0, method="decode")
 

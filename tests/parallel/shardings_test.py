@@ -23,6 +23,7 @@ from prm_jax.parallel.shardings import (
     sharded_init,
     state_shardings,
 )
+from prm_jax.sampling.engine import sample_many
 from prm_jax.sampling.rules import SamplingConfig, gumbel_noise
 from prm_jax.sampling.sample import sample
 
@@ -129,14 +130,15 @@ def test_loss_and_gradients_on_eight_devices_equal_those_on_one(mesh):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), on(mesh), on(_one_device()))
 
 
-def test_samples_on_eight_devices_equal_those_on_one(mesh):
+@pytest.mark.parametrize("decode", [sample, functools.partial(sample_many, batch_size=4)], ids=["batch", "engine"])
+def test_samples_on_eight_devices_equal_those_on_one(mesh, decode):
     tokens, _, _ = _rows()
     prompts = PromptBatch(tokens, np.full(8, 6, np.int32), np.zeros(8, np.int32))
     seeds = np.arange(8, dtype=np.uint32)
     rule = SamplingConfig(max_new_tokens=8)
 
     def on(mesh):
-        return _on(mesh, lambda params: sample(params, prompts, seeds, model=MODEL, config=rule, eos_id=2))
+        return _on(mesh, lambda params: decode(params, prompts, seeds, model=MODEL, config=rule, eos_id=2))
 
     many, one = on(mesh), on(_one_device())
     differing = many.tokens != one.tokens

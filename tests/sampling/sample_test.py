@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from prm_jax.batches import PromptBatch
-from prm_jax.errors import UserError
 from prm_jax.models import policy
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import init_policy
 from prm_jax.sampling.rules import SamplingConfig
-from prm_jax.sampling.sample import sample, sample_many
+from prm_jax.sampling.sample import sample
 
 MODEL = ModelConfig(vocab_size=11, width=16, layers=2, heads=4, kv_heads=2, mlp_width=24)
 policy_logits = jax.jit(policy.policy_logits, static_argnames="config")
@@ -116,23 +115,6 @@ def test_shrinking_batches_change_nothing(params, monkeypatch):
     np.testing.assert_array_equal(shrinking.tokens, whole.tokens)
     np.testing.assert_array_equal(shrinking.lengths, whole.lengths)
     np.testing.assert_allclose(shrinking.logprobs, whole.logprobs, atol=1e-5)
-
-
-def test_sample_many_equals_sample_in_order(params):
-    prompts, seeds = _prompts(7, width=20), np.arange(7, dtype=np.uint32)
-    whole, seen = _sample(params, prompts, seeds), []
-    parts = sample_many(
-        params, prompts, seeds, model=MODEL, config=RULE, eos_id=EOS, batch_size=3, progress=seen.append
-    )
-    assert seen == [3, 3, 1]
-    assert isinstance(parts.tokens, np.ndarray) and parts.tokens.shape == (7, RULE.max_new_tokens)
-    np.testing.assert_array_equal(parts.tokens, whole.tokens)
-    np.testing.assert_array_equal(parts.finished, whole.finished)
-
-
-def test_sample_many_refuses_an_empty_list(params):
-    with pytest.raises(UserError):
-        sample_many(params, _prompts(0), np.zeros(0, np.uint32), model=MODEL, config=RULE, eos_id=EOS, batch_size=3)
 
 
 def test_one_new_token_needs_no_loop(params):

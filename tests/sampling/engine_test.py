@@ -1,0 +1,131 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prm_jax.batches import PromptBatch
+from prm_jax.errors import UserError
+from prm_jax.models import policy
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import init_policy
+from prm_jax.sampling import engine
+from prm_jax.sampling.engine import sample_many
+from prm_jax.sampling.rules import SamplingConfig, gumbel_noise
+from prm_jax.sampling.sample import sample
+
+MODEL = ModelConfig(vocab_size=11, width=16, layers=2, heads=4, kv_heads=2, mlp_width=24)
+EOS = 2
+RULE = SamplingConfig(max_new_tokens=12)
+policy_logits = jax.jit(policy.policy_logits, static_argnames="config")
+
+
+@pytest.fixture(scope="module")
+def params():
+    generator = np.random.default_rng(0)
+    shapes = jax.eval_shape(functools.partial(init_policy, MODEL), jax.random.key(0))
+    return jax.tree.map(lambda leaf: generator.normal(0, 0.25, leaf.shape).astype(leaf.dtype), shapes)
+
+
+def _prompts(rows, samples=1, width=20, seed=0):
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(1, width + 1, rows)
+    tokens = generator.integers(3, 11, (rows, width))
+    tokens[np.arange(width) >= lengths[:, None]] = 0
+    batch = PromptBatch(tokens.astype(np.int32), lengths.astype(np.int32), np.arange(rows, dtype=np.int32))
+    return PromptBatch(*(np.repeat(field, samples, axis=0) for field in batch))
+
+
+def _seeds(rows):
+    return np.arange(100, 100 + rows, dtype=np.uint32)
+
+
+def _many(params, prompts, slots, rule=RULE, **more):
+    seeds = _seeds(len(prompts.lengths))
+    return sample_many(params, prompts, seeds, model=MODEL, config=rule, eos_id=EOS, batch_size=slots, **more)
+
+
+def _one_batch(params, prompts, rule=RULE):
+    seeds = _seeds(len(prompts.lengths))
+    return jax.device_get(sample(params, prompts, seeds, model=MODEL, config=rule, eos_id=EOS))
+
+
+def _assert_equal(params, prompts, ours, theirs, rule=RULE):
+    """Same completions; only a near tie of the two largest perturbed logits may fall otherwise, and what follows it."""
+    assert (theirs.finished.sum() > 0) and not theirs.finished.all(), "the test needs rows of both kinds"
+    differing = ours.tokens != theirs.tokens
+    same = ~differing.any(axis=1)
+    assert same.mean() > 0.9
+    for row in np.flatnonzero(~same):
+        first = np.argmax(differing[row])
+        whole = np.concatenate([prompts.tokens[row, : prompts.lengths[row]], theirs.tokens[row, :first]])[None]
+        logits = policy_logits(params, MODEL, whole, np.ones_like(whole), np.arange(whole.shape[1])[None])[0, -1]
+        key = jax.random.key(_seeds(len(same))[row])[None]
+        noise = gumbel_noise(key, jnp.array([whole.shape[1]]), MODEL.vocab_size)[0]
+        second, largest = np.sort(logits / rule.temperature + noise)[-2:]
+        assert largest - second < 1e-4, row
+    np.testing.assert_array_equal(ours.lengths[same], theirs.lengths[same])
+    np.testing.assert_array_equal(ours.finished[same], theirs.finished[same])
+    np.testing.assert_allclose(ours.logprobs[same], theirs.logprobs[same], atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "samples", "slots"), [(40, 1, 8), (13, 5, 24), (3, 7, 64)])
+def test_equals_sample_in_the_order_of_the_prompts(params, rows, samples, slots):
+    prompts = _prompts(rows, samples)
+    ours = _many(params, prompts, slots)
+    assert isinstance(ours.tokens, np.ndarray) and ours.tokens.shape == (rows * samples, RULE.max_new_tokens)
+    _assert_equal(params, prompts, ours, _one_batch(params, prompts))
+
+
+def test_a_ring_that_turns_many_times_changes_nothing(params):
+    # Four slots and 60 requests: every slot is filled some fifteen times.
+    prompts = _prompts(60, seed=1)
+    _assert_equal(params, prompts, _many(params, prompts, 4), _one_batch(params, prompts))
+
+
+def test_fewer_slots_at_the_end_change_nothing(params, monkeypatch):
+    prompts = _prompts(48, seed=2)
+    sizes, kept = [], engine.kept
+    monkeypatch.setattr(engine, "_FEWEST_SLOTS", 2)
+    monkeypatch.setattr(engine, "kept", lambda slots, rows: sizes.append(len(rows)) or kept(slots, rows))
+    _assert_equal(params, prompts, _many(params, prompts, 16), _one_batch(params, prompts))
+    assert sizes == [8, 4]
+
+
+def test_truncation_and_temperature_are_the_rules(params):
+    rule = SamplingConfig(temperature=0.7, top_k=5, max_new_tokens=12)
+    prompts = _prompts(30)
+    ours, theirs = _many(params, prompts, 8, rule), _one_batch(params, prompts, rule)
+    assert (ours.tokens == theirs.tokens).all(axis=1).mean() > 0.9
+
+
+def test_a_prompts_samples_share_its_reading(params, monkeypatch):
+    read, refill = [], engine.refill
+
+    def counted(trunk, slots, new, **more):
+        read.append(new.prompt.max() + 1)
+        return refill(trunk, slots, new, **more)
+
+    monkeypatch.setattr(engine, "refill", counted)
+    _many(params, _prompts(4, 16), 64)
+    # Sixteen samples of a prompt go into the slots eight at a time.
+    assert sum(read) == 8
+
+
+def test_progress_tells_each_completion_once(params):
+    seen = []
+    _many(params, _prompts(30), 8, progress=seen.append)
+    assert sum(seen) == 30 and min(seen) > 0 and len(seen) > 3
+
+
+def test_an_empty_list_and_no_slots_are_refused(params):
+    with pytest.raises(UserError, match="0 prompts"):
+        _many(params, _prompts(0), 3)
+    with pytest.raises(UserError, match="0 slots"):
+        _many(params, _prompts(2), 0)
+
+
+def test_prompts_are_padded_to_few_widths():
+    assert {engine._bucket(length) for length in range(1, 130)} == {16, 24, 32, 48, 64, 96, 128, 192}
+    assert all(engine._bucket(length) >= length for length in range(1, 1000))
