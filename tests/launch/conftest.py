@@ -1,4 +1,4 @@
-"""A copy of the launch scripts with a virtual environment that looks installed, and a fake `gcloud`, `prm_jax` and so on."""
+"""A copy of the launch scripts, an environment that looks installed, and fakes of `gcloud`, `prm_jax` and others."""
 
 import dataclasses
 import json

@@ -166,7 +166,7 @@ def test_a_whole_run_on_one_worker(place):
     place.answer("prm_jax run", (4, "step 1\n", "Traceback\n"))
     done = place.run("tpu_vm.sh", "run", "--gin.X='a b'")
     assert done.returncode == 4, done.stderr
-    assert [line.split("] ")[1] for line in done.stdout.splitlines()] == ["step 1", "Traceback"]
+    assert sorted(line.split("] ")[1] for line in done.stdout.splitlines()) == ["Traceback", "step 1"]
     assert sorted(path.name for path in (worker / "prm_jax").iterdir()) == [".launch", "launch", "prm_jax", "setup.cfg"]
     assert [path.name for path in (worker / "prm_jax/prm_jax").iterdir()] == ["code.py"]
     (call,) = (call for call in place.calls() if call["words"][0] == "prm_jax")
