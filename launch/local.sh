@@ -26,6 +26,7 @@ if [ "$PROCESSES" = 1 ]; then
 fi
 settings+=("PRM_JAX_COORDINATOR=127.0.0.1:$PORT" "PRM_JAX_PROCESSES=$PROCESSES")
 running=()
+trap 'kill -TERM "${running[@]}" 2>/dev/null || true' INT TERM
 for ((process = 0; process < PROCESSES; process++)); do
   if [ "$dry_run" = 1 ]; then
     run env "${settings[@]}" "PRM_JAX_PROCESS=$process" prm_jax "$@"
@@ -34,9 +35,14 @@ for ((process = 0; process < PROCESSES; process++)); do
   env "${settings[@]}" "PRM_JAX_PROCESS=$process" prm_jax "$@" > >(sed -u "s/^/[$process] /") 2>&1 &
   running+=($!)
 done
-trap 'kill -TERM "${running[@]}" 2>/dev/null' INT TERM
 status=0
 for process in "${running[@]}"; do
-  wait "$process" || status=$?
+  while true; do
+    ended=0
+    wait "$process" || ended=$?
+    # A signal, which is passed on, ends `wait` before the process.
+    kill -0 "$process" 2>/dev/null || break
+  done
+  [ "$ended" = 0 ] || status=$ended
 done
 exit "$status"

@@ -64,7 +64,7 @@ class Place:
         assert shutil.which("gcloud", path=environment["PATH"]) == str(self.fakes / "bin/gcloud")
         return subprocess.run(
             ["bash", str(self.tree / "launch" / script), *arguments],
-            capture_output=True, text=True, env=environment, cwd=self.fakes, timeout=60,
+            capture_output=True, text=True, env=environment, cwd=self.fakes, timeout=300,
         )  # fmt: skip
 
     def calls(self) -> list[dict]:

@@ -60,6 +60,18 @@ def test_a_local_process_that_fails_is_the_status_of_all(place):
     assert place.run("local.sh", "run").returncode == 0
 
 
+def test_a_signal_reaches_all_local_processes_and_each_may_save_itself(place):
+    (place.fakes / "venv/bin/prm_jax").write_text("""#!/bin/bash
+trap 'sleep 0.5; echo saved; exit 130' TERM
+touch "up.$PRM_JAX_PROCESS"
+until [ -e up.0 ] && [ -e up.1 ]; do sleep 0.05; done
+[ "$PRM_JAX_PROCESS" = 1 ] || kill -TERM $PPID
+for ((;;)); do sleep 0.1; done
+""")
+    done = place.run("local.sh", "run", PROCESSES="2")
+    assert done.returncode == 130 and sorted(done.stdout.splitlines()) == ["[0] saved", "[1] saved"]
+
+
 def test_the_gpus_of_this_machine(place):
     assert place.run("gpu.sh", "run", GPUS="0,1").returncode == 0
     assert place.lines() == ["nvidia-smi --list-gpus", "prm_jax run"]
