@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for key, value in vars(arguments).items()
             if key not in ("command", "gin_file", "run_dir") and value is not None
         }
-        with _joined(arguments.command, experiment, run_dir):
+        with _joined(f"{arguments.command} {own or ''}".strip(), experiment, run_dir):
             getattr(command, arguments.command)(experiment, run_dir, **own)
             if arguments.command in STAGES:
                 _keep_configuration(run_dir)

@@ -12,6 +12,7 @@ line calls it before a stage. One process costs nothing: JAX is not even importe
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import glob
 import hashlib
@@ -21,6 +22,7 @@ import os
 import pathlib
 import platform
 import socket
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -32,7 +34,7 @@ from prm_jax.parallel.roll_call import Place, RollCall
 
 _TPU_PORT = 8480  # Beside those of libtpu (8470 to 8479) and of JAX on its own (8482).
 _NO_DEVICES = "none"
-_LAST_SECONDS = 10.0
+_LAST_SECONDS = 20.0  # More than `RollCall.fail` takes.
 _SAVING_SECONDS = 60.0
 
 
@@ -74,8 +76,8 @@ def joined(tell: Callable[[], Mapping[str, str]]) -> Iterator[None]:
     roll_call = RollCall(place, seconds := _start_seconds(os.environ))
     try:
         _connect(roll_call, seconds, tell())
-    except BaseException:
-        _end_within(_LAST_SECONDS, 2)
+    except BaseException as error:
+        _leave(2 if isinstance(error, UserError) else 1)
         raise
     roll_call.watch()
     try:
@@ -143,13 +145,23 @@ def _local_devices(seconds: float) -> str:
 
 
 def _fail(roll_call: RollCall, line: str, status: int) -> None:
-    _end_within(2 * _LAST_SECONDS, status)
+    _leave(status)
     roll_call.fail(line, status)
 
 
-def _end_within(seconds: float, status: int) -> None:
-    """Ends the process then, whatever its threads or JAX's own farewell still wait for."""
-    timer = threading.Timer(seconds, os._exit, (status,))
+def _leave(status: int) -> None:
+    """Lets this process end with its last words, or `_LAST_SECONDS` from now, and in no case with JAX's farewell.
+
+    JAX says it at exit: it waits for all the others, and aborts where one of them is dead.
+    """
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+    atexit.register(end)  # What was registered last comes first.
+    timer = threading.Timer(_LAST_SECONDS, end)
     timer.daemon = True
     timer.start()
 

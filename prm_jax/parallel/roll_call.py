@@ -139,6 +139,8 @@ class RollCall:
         """Waits until all are done, so that none takes the end of another for a failure; False if time ran out."""
         if self.place.process:
             self._channels[0].send({"done": True})
+        else:
+            self._check_off(0)
         return self._settled.wait(seconds)
 
     def _assemble(self) -> dict[int, _Channel]:
@@ -250,10 +252,7 @@ class RollCall:
     def _hear_process(self, process: int, message: dict[str, Any]) -> None:
         """Process 0: what another one says."""
         if "done" in message:
-            self._done.add(process)
-            if len(self._done) == len(self._channels):
-                self._tell_all({"all_done": True})
-                self._settled.set()
+            self._check_off(process)
         elif not self._settled.is_set() and self._settle(process, message["failed"], message["status"]):
             self._channels[process].receive(_LINGER)  # It is showing its traceback.
             self._linger()
@@ -265,6 +264,14 @@ class RollCall:
             self._settled.set()
         elif not self._settled.is_set():
             self._end(message)
+
+    def _check_off(self, process: int) -> None:
+        """Process 0: one more is done; all hear of the last one."""
+        with self._lock:
+            self._done.add(process)
+            if len(self._done) == self.place.processes:
+                self._tell_all({"all_done": True})
+                self._settled.set()
 
     def _settle(self, process: int, failed: str, status: int) -> bool:
         """Process 0: whether this failure is the first, of which then all hear."""

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -126,7 +125,7 @@ try:
         if ending == f"kill {me}":
             os.kill(os.getpid(), signal.SIGKILL)
         if ending:
-            time.sleep(200)
+            time.sleep(900)
 except UserError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
@@ -138,8 +137,8 @@ def start(ending="", configurations=("a", "a")) -> list[tuple[int, str, str]]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         coordinator = f"127.0.0.1:{listening.getsockname()[1]}"
     environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | {
-        "PRM_JAX_COORDINATOR": coordinator, "PRM_JAX_PROCESSES": "2", "PRM_JAX_START_SECONDS": "120",
-        "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "ENDING": ending, "PYTHONPATH": str(ROOT),
+        "PRM_JAX_COORDINATOR": coordinator, "PRM_JAX_PROCESSES": "2", "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "1", "ENDING": ending, "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     running = [
         subprocess.Popen(
@@ -149,7 +148,7 @@ def start(ending="", configurations=("a", "a")) -> list[tuple[int, str, str]]:
         for number, configuration in enumerate(configurations)
     ]  # fmt: skip
     try:
-        outputs = [process.communicate(timeout=300) for process in running]
+        outputs = [process.communicate(timeout=600) for process in running]
     finally:
         for process in running:
             process.kill()
@@ -171,9 +170,7 @@ def test_two_configurations_are_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_process_that_raises_ends_all_and_shows_its_traceback_once(number):
-    began = time.monotonic()
     told = start(ending=f"raise {number}")
-    assert time.monotonic() - began < 200
     (status, _, err), (other_status, _, other_err) = told[number], told[1 - number]
     assert status == 1 and err.count("RuntimeError: a fault of mine") == 1 and "Traceback" in err
     assert other_status == 1 and f"process {number} (" in other_err and "Traceback" not in other_err

@@ -95,3 +95,13 @@ def test_a_port_that_is_taken(coordinator):
     host, port = coordinator.split(":")
     with socket.create_server((host, int(port))), pytest.raises(UserError, match="choose another port"):
         RollCall(Place(coordinator, 2, 0), 0.3)
+
+
+def test_none_is_done_before_all_are(coordinator):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        leading = pool.submit(RollCall, Place(coordinator, 2, 0), 30.0)
+        other, lead = RollCall(Place(coordinator, 2, 1), 30.0), leading.result()
+    lead.watch()
+    other.watch()
+    assert not other.finish(seconds=0.3)
+    assert lead.finish(seconds=30.0) and other.finish(seconds=30.0)
