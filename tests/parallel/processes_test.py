@@ -2,10 +2,8 @@
 
 import contextlib
 import http.server
-import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -132,36 +130,24 @@ except UserError as error:
 """
 
 
-def start(ending="", configurations=("a", "a")) -> list[tuple[int, str, str]]:
+@pytest.fixture
+def start(start_processes):
     """Runs the stage in two processes; status, output and errors of each."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        coordinator = f"127.0.0.1:{listening.getsockname()[1]}"
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | {
-        "PRM_JAX_COORDINATOR": coordinator, "PRM_JAX_PROCESSES": "2", "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "1", "ENDING": ending, "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", STAGE, configuration], cwd=ROOT, text=True,
-            env=environment | {"PRM_JAX_PROCESS": str(number)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
-        for number, configuration in enumerate(configurations)
-    ]  # fmt: skip
-    try:
-        outputs = [process.communicate(timeout=600) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    return [(process.returncode, *output) for process, output in zip(running, outputs, strict=True)]
+
+    def run(ending="", configurations=("a", "a")):
+        commands = [[sys.executable, "-c", STAGE, configuration] for configuration in configurations]
+        return start_processes(commands, ENDING=ending)
+
+    return run
 
 
-def test_two_processes_compute_together():
+def test_two_processes_compute_together(start):
     for status, out, err in start():
         assert status == 0, err
         assert "2 processes, 2 devices, sum 3\n" in out
 
 
-def test_two_configurations_are_refused():
+def test_two_configurations_are_refused(start):
     for status, out, err in start(configurations=("a", "b")):
         assert status == 2 and out == ""
         assert err.count("\n") == 1 and "differ in configuration" in err and "1 (" in err
@@ -169,7 +155,7 @@ def test_two_configurations_are_refused():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_process_that_raises_ends_all_and_shows_its_traceback_once(number):
+def test_a_process_that_raises_ends_all_and_shows_its_traceback_once(start, number):
     told = start(ending=f"raise {number}")
     (status, _, err), (other_status, _, other_err) = told[number], told[1 - number]
     assert status == 1 and err.count("RuntimeError: a fault of mine") == 1 and "Traceback" in err
@@ -178,7 +164,7 @@ def test_a_process_that_raises_ends_all_and_shows_its_traceback_once(number):
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_ends_all():
+def test_a_process_that_is_killed_ends_all(start):
     (status, _, err), (killed, _, _) = start(ending="kill 1")
     assert killed == -signal.SIGKILL
     assert status == 1 and "process 1 (" in err and "ended without a word" in err and "Traceback" not in err
