@@ -14,4 +14,5 @@ fi
 ruff format --check .
 ruff check .
 mypy prm_jax
+shellcheck -x launch/*.sh .ci/run
 exec pytest --numprocesses=auto --dist=loadgroup "${select[@]}" "$@"

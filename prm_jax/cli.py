@@ -8,6 +8,7 @@ dataclasses. Nothing heavy is imported before the arguments are understood, so `
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import re
@@ -124,9 +125,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for key, value in vars(arguments).items()
             if key not in ("command", "gin_file", "run_dir") and value is not None
         }
-        getattr(command, arguments.command)(experiment, run_dir, **own)
-        if arguments.command in STAGES:
-            _keep_configuration(run_dir)
+        with _joined(f"{arguments.command} {own or ''}".strip(), experiment, run_dir):
+            getattr(command, arguments.command)(experiment, run_dir, **own)
+            if arguments.command in STAGES:
+                _keep_configuration(run_dir)
     except UserError as error:
         return _fail(arguments.command, str(error))
     except (Interrupted, KeyboardInterrupt) as error:
@@ -140,6 +142,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(arguments.command, f"the disk is full ({error}): free some space and repeat the command")
     return 0
+
+
+def _joined(command: str, experiment: Experiment, run_dir: str) -> contextlib.AbstractContextManager[None]:
+    """The processes of the other hosts, if there are any: all there and started alike."""
+    from prm_jax.parallel.processes import joined
+    from prm_jax.stages.run_directory import fingerprint, resolved
+
+    return joined(
+        lambda: {
+            "command": command,
+            "run directory": run_dir,
+            "configuration": fingerprint(resolved(experiment)),
+        }
+    )
 
 
 def _run_plain(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """The command line: quick help, and for each mistake of a user's one line, exit status 2 and nothing half-written."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -205,6 +206,25 @@ def test_ctrl_c_while_beam_labels(monkeypatch, capsys, run_dir):
     assert cli.main(["label", *TINY, f"--run_dir={run_dir}"]) == 130
     error = capsys.readouterr().err
     assert "stopped" in error and "same command" in error and "Traceback" not in error
+
+
+def test_other_hosts_are_asked_for_the_same(monkeypatch, run_dir):
+    told = []
+
+    @contextlib.contextmanager
+    def joined(tell):
+        told.append(tell())
+        yield
+
+    monkeypatch.setattr("prm_jax.parallel.processes.joined", joined)
+    monkeypatch.setattr("prm_jax.stages.ppo.ppo", lambda *_, **__: None)
+    run_dir.mkdir()
+    for change in ([], ["--arm=prm_mean"], ["--gin.SEED=5"]):
+        assert cli.main(["ppo", *TINY, *change, f"--run_dir={run_dir}"]) == 0
+    plain, other_arm, other_seed = told
+    assert plain["run directory"] == str(run_dir) and plain["command"] == "ppo"
+    assert {name for name in plain if plain[name] != other_arm[name]} == {"command"}
+    assert {name for name in plain if plain[name] != other_seed[name]} == {"configuration"}
 
 
 def test_a_mistake_of_ours_is_not_told_as_one_of_the_users(monkeypatch, run_dir):

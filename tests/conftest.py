@@ -5,6 +5,8 @@ The compiler's optimisations are off: small tests spend their time in compiling,
 
 import os
 import pathlib
+import socket
+import subprocess
 
 import pytest
 
@@ -23,6 +25,7 @@ import jax  # Behind the flags, which XLA reads when JAX is imported.
 
 jax.config.update("jax_num_cpu_devices", 8)
 
+ROOT = pathlib.Path(__file__).parents[1]
 STAGES = pathlib.Path(__file__).parent / "stages"
 
 
@@ -32,3 +35,35 @@ def pytest_collection_modifyitems(items):
     for item in items:
         group = STAGES if STAGES in item.path.parents else item.path
         item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
+@pytest.fixture(scope="session")
+def start_processes():
+    """Runs commands as the processes of one run, each with CPU devices of its own; what each of them told.
+
+    The function takes the commands, the number of devices of each process, and further variables of the environment. It
+    gives status, output and errors of each.
+    """
+
+    def start(commands: list[list[str]], devices: int = 1, **variables: str) -> list[tuple[int, str, str]]:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            coordinator = f"127.0.0.1:{listening.getsockname()[1]}"
+        environment = os.environ | {
+            "PRM_JAX_COORDINATOR": coordinator, "PRM_JAX_PROCESSES": str(len(commands)), "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT), **variables,
+        }  # fmt: skip
+        running = [
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment | {"PRM_JAX_PROCESS": str(number)},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for number, command in enumerate(commands)
+        ]  # fmt: skip
+        try:
+            outputs = [process.communicate(timeout=1200) for process in running]
+        finally:
+            for process in running:
+                process.kill()
+        return [(process.returncode, *output) for process, output in zip(running, outputs, strict=True)]
+
+    return start

@@ -19,6 +19,7 @@ import numpy as np
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
 from prm_jax.models.config import ModelConfig
+from prm_jax.parallel.hosts import divided
 from prm_jax.ppo import advantages, critic, inputs, monitor, online, scoring
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.config import PpoConfig
@@ -98,7 +99,9 @@ class Learner:
             rollout, table, finished = self._sample(index)
         with self._timed("verification"):
             chosen = [self.problems[problem] for problem in np.asarray(rollout.problem)]
-            verified = self.verify(chosen, table.texts, self.arm.exact_labels)
+            verified = divided(
+                lambda own: self.verify(chosen[own], table.texts[own], self.arm.exact_labels), len(chosen)
+            )
             known = np.array([entry.known for entry in verified])
             self._check_unknown(known, index)
         with self._timed("scoring"):

@@ -1,0 +1,77 @@
+"""PPO on several hosts: two processes of two devices over loopback against one process of four.
+
+Real programs, a real sandbox on each host, and parameters that are split over all devices.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from prm_jax.training.metrics import read_metrics
+
+PROGRAM = pathlib.Path(__file__).parent / "on_hosts.py"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def train(start_processes):
+    """Runs or resumes the toy in a directory, on so many processes."""
+
+    def run(folder, processes):
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, str(PROGRAM), str(folder)]
+        for status, _, err in start_processes([command] * processes, devices=4 // processes):
+            assert status == 0, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def one(train, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    train(folder, processes=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(train, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    train(folder, processes=2)
+    return folder
+
+
+def assert_same_metrics(folder, other):
+    """Sums over devices are taken in another order, so equality is up to 1e-5."""
+    rows, others = read_metrics(folder), read_metrics(other)
+    assert len(rows) == len(others) == 4 and any(0 < row["rollout/pass_rate"] < 1 for row in rows)
+    for row, wanted in zip(rows, others, strict=True):
+        assert row == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+
+
+def verified(folder, host):
+    return [json.loads(line) for line in (folder / f"verified-{host}.jsonl").read_text().splitlines()]
+
+
+def test_two_hosts_learn_what_one_learns(one, two):
+    assert_same_metrics(two, one)
+
+
+def test_each_host_verifies_its_own_rows(one, two):
+    assert not (one / "verified-1.jsonl").exists()
+    halves = [verified(two, host) for host in (0, 1)]
+    assert np.shape(halves) == (2, 4, 8)
+    assert [first + second for first, second in zip(*halves, strict=True)] == verified(one, 0)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_checkpoint_of_two_hosts_is_resumed_on_any_number(train, two, tmp_path, processes):
+    shutil.copytree(two, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "checkpoints/4")
+    train(tmp_path, processes)
+    assert len(verified(tmp_path, 0)) == 4 + 2
+    assert_same_metrics(tmp_path, two)
