@@ -37,6 +37,8 @@ class LabelConfig:
     """How problems are labelled.
 
     Attributes:
+      steps: whether steps are labelled; all are neutral otherwise, and nothing has to be traced: enough for rows that
+        only SFT reads.
       mutants_per_step: number of mutants of each step of a reference.
       refactorings_per_step: number of refactorings of each step.
       variants_per_program: at most so many of them, drawn at random; 0 keeps all.
@@ -48,6 +50,7 @@ class LabelConfig:
       seed: seed of the sampling; each problem has a stream of its own.
     """
 
+    steps: bool = True
     mutants_per_step: int = 2
     refactorings_per_step: int = 1
     variants_per_program: int = 0
@@ -60,6 +63,8 @@ class LabelConfig:
     def __post_init__(self) -> None:
         if self.after_error not in ("neutral", "wrong"):
             raise UserError(f"after_error={self.after_error!r}; expected 'neutral' or 'wrong'")
+        if not self.steps and (self.mutants_per_step or self.refactorings_per_step):
+            raise UserError("LabelConfig.steps is False: variants without labels teach nothing; set both shares to 0")
 
     def cpu_limit(self, reference: Verdict) -> float:
         """CPU seconds that a call may take, from the reference's verdict."""
@@ -79,14 +84,14 @@ class Reference:
 def run_references(
     problems: Sequence[Problem], sandbox: Sandbox, config: LabelConfig, tally: Tally | None = None
 ) -> list[Reference | None]:
-    """Runs and traces each problem's reference on its visible tests.
+    """Runs each problem's reference on its visible tests, and traces it unless no step is to be labelled.
 
     Returns:
       One entry per problem; None, with the reason in `tally`, where the reference does not pass.
     """
     verdicts = sandbox.run(
         [
-            program_for(each, each.reference, hidden=False, cpu_seconds=REFERENCE_CPU_SECONDS, trace=True)
+            program_for(each, each.reference, hidden=False, cpu_seconds=REFERENCE_CPU_SECONDS, trace=config.steps)
             for each in problems
         ]
     )
@@ -155,7 +160,10 @@ def _demonstrations(
         return
     limits = [config.cpu_limit(each.verdict) for each in shown]
     verdicts = sandbox.run(
-        [_traced(each.problem, each.problem.demonstration, limit) for each, limit in zip(shown, limits, strict=True)]
+        [
+            program_for(each.problem, each.problem.demonstration, hidden=False, cpu_seconds=limit, trace=config.steps)
+            for each, limit in zip(shown, limits, strict=True)
+        ]
     )
     for each, verdict in zip(shown, verdicts, strict=True):
         row = _traced_row(each, each.problem.demonstration, verdict, config, "demonstration")
@@ -163,11 +171,6 @@ def _demonstrations(
             tally.dropped["unclear demonstration"] += 1
         else:
             yield each, dataclasses.replace(row, demonstration=True)
-
-
-def _traced(problem: Problem, text: str, limit: float) -> Program:
-    """The run of a program that is no variant of the reference: only its trace can tell which step is wrong."""
-    return program_for(problem, text, hidden=False, cpu_seconds=limit, trace=True)
 
 
 def _variant_program(reference: Reference, variant: Variant, config: LabelConfig) -> Program:
@@ -249,7 +252,8 @@ def label_samples(
     for problem, text in samples:
         reference = references[problem.id]
         limit = (limits or {}).get(problem.id) or (config.cpu_limit(reference.verdict) if reference else 1.0)
-        programs.append(_traced(problem, text, limit))
+        # No variant of the reference: only its trace can tell which step is wrong.
+        programs.append(program_for(problem, text, hidden=False, cpu_seconds=limit, trace=True))
     verdicts = sandbox.run(programs)
     return [
         _traced_row(references[problem.id], text, verdict, config, "sample")
@@ -269,6 +273,8 @@ def _traced_row(
     method = "trace"
     if verdict.outcome is Outcome.PASSED:
         labels = passing_labels(steps, executed)
+    elif not config.steps:
+        labels = (Label.NEUTRAL,) * len(steps)
     else:
         error = first_wrong_step(text, verdict, problem.reference, reference.verdict)
         method = error.method

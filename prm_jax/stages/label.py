@@ -43,7 +43,7 @@ def families(experiment: Experiment) -> dict[str, tuple[list[Problem], LabelConf
     config = experiment.labels
     if not others:
         return {"demonstrations": ([*demonstrations, *held_out], config)}
-    bare = dataclasses.replace(config, mutants_per_step=0, refactorings_per_step=0)
+    bare = dataclasses.replace(config, steps=False, mutants_per_step=0, refactorings_per_step=0)
     return {"demonstrations": ([*demonstrations], bare), "others": ([*others, *held_out], config)}
 
 

@@ -148,6 +148,17 @@ def test_a_demonstration_is_labelled_by_trace_and_takes_the_references_place(san
     assert rows[1].method == "trace" and rows[1].first_wrong >= 0
 
 
+def test_without_labels_on_steps_programs_are_only_told_right_from_wrong(sandbox):
+    flawed = edited("x > 2", "x > 3")
+    shown = dataclasses.replace(problem(), demonstration=flawed)
+    bare = LabelConfig(steps=False, mutants_per_step=0, refactorings_per_step=0)
+    reference, demonstration = label_problems([shown], sandbox, bare)
+    assert (reference.passed, demonstration.passed) == (True, False)
+    assert {*reference.labels, *demonstration.labels} == {N}
+    with pytest.raises(UserError, match="teach nothing"):
+        LabelConfig(steps=False)
+
+
 def test_bad_references_are_named(sandbox):
     tally = Tally()
     rows = label_problems([problem(REFERENCE.replace("> 2", "> 3"), "bad"), problem()], sandbox, LabelConfig(), tally)
