@@ -102,6 +102,24 @@ class JsonlSource:
         return list(problems.values()), tuple(skipped)
 
 
+def to_line(problem: Problem) -> str:
+    """The problem as one line of such a file, without the newline; reading it gives the problem back.
+
+    Raises:
+      ValueError: for a test that is neither a call and an expected literal nor one whole assert.
+    """
+    fields = {field: getattr(problem, field) for field in (*_REQUIRED, *_OPTIONAL)}
+    return json.dumps({**fields, "tests": [_plain_test(test) for test in problem.tests]})
+
+
+def _plain_test(test: Test) -> dict[str, Any]:
+    if test.check is not None:
+        raise ValueError(f"a test with a check of its own cannot be written: {test.check!r}")
+    if test.expected is None:
+        return {"assert": test.call, "visible": test.visible}
+    return {"call": test.call, "expected": test.expected, "visible": test.visible}
+
+
 def _problem(line: str, provenance: str) -> Problem:
     """One problem from one line; raises ValueError with the reason."""
     try:

@@ -1,0 +1,65 @@
+"""Reads many files at once, in processes of their own.
+
+Comes in: `SourceFile`s. Goes out: a `FileReport` for each, in no order that is promised. Called by `stages/mine.py`,
+whose process may hold JAX: the workers are started afresh, never forked. A file that kills its reader costs nothing
+but itself.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import gc
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+
+from prm_jax.mining.config import MiningConfig
+from prm_jax.mining.functions import FileReport, read_file
+from prm_jax.mining.walk import SourceFile
+
+CHUNK = 32
+"""Files that a worker reads at a time."""
+
+Reader = Callable[[SourceFile], FileReport]
+
+
+def read_files(
+    files: Sequence[SourceFile], config: MiningConfig, reader: Reader | None = None
+) -> Iterator[tuple[SourceFile, FileReport]]:
+    """Each file with what it holds.
+
+    Args:
+      files: any files.
+      config: says how many workers there are and what a problem needs.
+      reader: reads one file in a worker; `read_file` by default.
+    """
+    reader = reader or functools.partial(read_file, config=config)
+    workers = config.workers or len(os.sched_getaffinity(0))
+    chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+    lost: list[SourceFile] = []
+    with _pool(workers) as pool:
+        futures = {pool.submit(_read_chunk, reader, chunk): chunk for chunk in chunks}
+        for future in concurrent.futures.as_completed(futures):
+            chunk = futures.pop(future)
+            try:
+                yield from zip(chunk, future.result(), strict=True)
+            except BrokenProcessPool:
+                lost += chunk
+    for file in lost:  # One by one, to find out which of them it was.
+        with _pool(1) as pool:
+            try:
+                yield file, pool.submit(reader, file).result()
+            except BrokenProcessPool:
+                yield file, FileReport(skipped="kills its reader")
+
+
+def _pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
+    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), gc.disable)
+
+
+def _read_chunk(reader: Reader, chunk: Sequence[SourceFile]) -> list[FileReport]:
+    reports = [reader(file) for file in chunk]
+    gc.collect()  # Once for many files: the collector would go through every syntax tree many times.
+    return reports
