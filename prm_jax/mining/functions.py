@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import collections
 import dataclasses
+import re
 import warnings
 from collections.abc import Iterator
 
@@ -24,6 +25,8 @@ from prm_jax.problems.skeleton import count_statements, split_of
 
 SOURCE = "mined"
 _SHOWN_TESTS = 3
+# What introduces the examples, which are gone, and directives of Sphinx.
+_SAYS_NOTHING = re.compile(r"(?:examples?|usage|doctests?)\W*|\.\. .*", re.IGNORECASE | re.DOTALL)
 _TOO_DEEP = (RecursionError, MemoryError)
 
 
@@ -182,7 +185,8 @@ def _setup(module: Module, node: ast.FunctionDef, examples: Examples) -> str:
 
 def _prompt(node: ast.FunctionDef, examples: Examples, most: int) -> str:
     """The function's head, the words of its docstring as far as there is room, and some of the tests."""
-    first, *others = [paragraph.strip() for paragraph in examples.prose.split("\n\n") if paragraph.strip()] or [""]
+    paragraphs = [paragraph.strip() for paragraph in examples.prose.split("\n\n")]
+    first, *others = [each for each in paragraphs if each and not _SAYS_NOTHING.fullmatch(each)] or [""]
     prose = first[:most]
     for paragraph in others:
         if len(prose) + len(paragraph) + 1 > most:

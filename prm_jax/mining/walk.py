@@ -12,8 +12,8 @@ import collections
 import dataclasses
 import importlib.util
 import os
-import site
 import stat
+import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 
@@ -49,7 +49,8 @@ class SourceFile:
 
 def default_roots() -> tuple[str, ...]:
     """The standard library and the folders of every installed package."""
-    folders = [sysconfig.get_path("stdlib"), *site.getsitepackages(), sysconfig.get_path("purelib")]
+    installed = [path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages")]
+    folders = [sysconfig.get_path("stdlib"), *installed]
     return tuple(dict.fromkeys(os.path.realpath(folder) for folder in folders if os.path.isdir(folder)))
 
 
