@@ -126,24 +126,21 @@ class _Reader:
 
     def _read_value(self, expression: ast.expr, want: str) -> None:
         want = want.rstrip("\n")
+        if _is_print(expression):
+            self._read_printed(expression, want)
+            return
         try:
             source = ast.unparse(expression)
-            if _is_print(expression):
-                self._read_printed(expression, want)
-                return
             value = ast.parse(want.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            value, source = None, ast.unparse(expression)
-        if value is not None and is_literal(value) and not _leaves_out(value):
-            if (
-                isinstance(value, ast.Constant)
-                and isinstance(value.value, bool)
-                and not isinstance(expression, ast.Call)
-            ):
-                self._read_truth(source, value.value)
+            return  # What is shown is no value, or prose.
+        if is_literal(value) and not _leaves_out(value):
+            is_truth = isinstance(value, ast.Constant) and isinstance(value.value, bool)
+            if is_truth and not isinstance(expression, ast.Call):
+                self._read_truth(source, want.strip() == "True")
             else:
                 self._add(Test(source, ast.unparse(value)))
-        elif not _VAGUE.search(want) and value is not None:
+        elif not _VAGUE.search(want):
             self._add(Test(f"repr({source})", repr(want.strip())))
 
     def _read_printed(self, call: ast.Call, want: str) -> None:

@@ -73,7 +73,8 @@ def read_file(file: SourceFile, config: MiningConfig) -> FileReport:
     functions = list(_functions(tree))
     documented = sum(_has_docstring(each) for each in functions)
     shown = [found for node in tree.body if (found := _shown(node)) is not None]
-    problems, dropped = {}, collections.Counter[str]()
+    problems: dict[str, Problem] = {}
+    dropped: collections.Counter[str] = collections.Counter()
     for function, examples in shown:
         try:
             problem = _problem(Module(file, tree), text, function, examples, config)

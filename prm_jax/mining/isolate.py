@@ -158,18 +158,20 @@ class _Closure:
                 continue
             for index in module.bound.get(name, ()):
                 statement = module.tree.body[index]
-                is_import = isinstance(statement, ast.Import | ast.ImportFrom)
-                key = (index, name if is_import else "")
-                if key in self._chosen.setdefault(module, {}) or _is_future(statement):
-                    continue
-                if is_import:
-                    kept, wanted, owner = _imported(module, statement, name)
-                    self._own([name], owner)
-                else:
-                    kept, wanted = [statement], [(module, each) for each in module.needs(statement)]
-                    self._own(_bound_names(statement), module)
-                self._chosen[module][key] = kept
-                pending += wanted
+                # Of an import only the one name is taken.
+                key = (index, name if isinstance(statement, ast.Import | ast.ImportFrom) else "")
+                if key not in self._chosen.setdefault(module, {}) and not _is_future(statement):
+                    self._chosen[module][key], wanted = self._taken(module, statement, name)
+                    pending += wanted
+
+    def _taken(self, module: Module, statement: ast.stmt, name: str) -> tuple[list[ast.stmt], list[tuple[Module, str]]]:
+        """What is kept of a statement for the sake of a name, and what that needs."""
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            kept, wanted, owner = _imported(module, statement, name)
+            self._own([name], owner)
+            return kept, wanted
+        self._own(_bound_names(statement), module)
+        return [statement], [(module, each) for each in module.needs(statement)]
 
     def _own(self, names: Iterable[str], owner: object) -> None:
         for name in names:

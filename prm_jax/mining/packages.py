@@ -55,9 +55,9 @@ def _installed(root: str) -> Mapping[str, Package]:
     found: dict[str, Package] = {}
     for distribution in importlib.metadata.distributions(path=[root]):
         metadata = distribution.metadata
-        if metadata is None or not metadata["Name"]:
+        if not (name := _field(metadata, "Name")):
             continue
-        package = Package(metadata["Name"], metadata["Version"] or "", _licence(metadata))
+        package = Package(name, _field(metadata, "Version"), _licence(metadata))
         for top in _top_level(distribution):
             found.setdefault(top, package)
     return found
@@ -65,18 +65,23 @@ def _installed(root: str) -> Mapping[str, Package]:
 
 def _top_level(distribution: importlib.metadata.Distribution) -> Iterator[str]:
     yield from (distribution.read_text("top_level.txt") or "").split()
-    for path in distribution.files or ():
-        if path.suffix == ".py":
-            yield path.parts[0].removesuffix(".py")
+    for line in (distribution.read_text("RECORD") or "").splitlines():
+        path = line.split(",")[0]
+        if path.endswith(".py"):
+            yield path.split("/")[0].removesuffix(".py")
+
+
+def _field(metadata: importlib.metadata.PackageMetadata | None, name: str) -> str:
+    return str(metadata[name]) if metadata is not None and name in metadata else ""
 
 
 def _licence(metadata: importlib.metadata.PackageMetadata) -> str:
     """The expression, else what the classifiers say, else the first line of the free text."""
-    if expression := metadata["License-Expression"]:
+    if expression := _field(metadata, "License-Expression"):
         return expression
     classifiers = [each.split(" :: ")[-1] for each in metadata.get_all("Classifier") or () if each.startswith("Lic")]
     named = [each for each in classifiers if each != "OSI Approved"]
-    return " or ".join(named) or (metadata["License"] or "").strip().split("\n")[0][:80] or UNKNOWN
+    return " or ".join(named) or _field(metadata, "License").strip().split("\n")[0][:80] or UNKNOWN
 
 
 @functools.lru_cache(maxsize=64)

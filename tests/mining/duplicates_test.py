@@ -27,7 +27,7 @@ def problem(name: str, reference: str, prompt: str = "") -> Problem:
 
 def test_names_comments_and_docstrings_make_no_difference():
     assert code_shingles(LOOP) == code_shingles(RENAMED.replace("Adds them.", "Else.").replace("out = 0", "out = 0  #"))
-    assert not code_shingles(LOOP) & code_shingles(OTHER)
+    assert code_shingles(LOOP) & code_shingles(OTHER) == {"def _ ( _"}
     assert code_shingles("def f(x):\n    return x.lower()\n") != code_shingles("def f(x):\n    return x.upper()\n")
 
 

@@ -40,10 +40,10 @@ class Box:
 '''
 
 
-def read(tmp_path, source: str, config: MiningConfig = MiningConfig()) -> FileReport:
+def read(tmp_path, source: str) -> FileReport:
     path = tmp_path / "mod.py"
     path.write_text(source)
-    return read_file(SourceFile(str(tmp_path), str(path)), config)
+    return read_file(SourceFile(str(tmp_path), str(path)), MiningConfig())
 
 
 def test_a_function_becomes_a_problem(tmp_path):
