@@ -12,6 +12,7 @@ import functools
 import gc
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
@@ -39,14 +40,19 @@ def read_files(
     workers = config.workers or len(os.sched_getaffinity(0))
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     lost: list[SourceFile] = []
-    with _pool(workers) as pool:
+    pool = _pool(workers)
+    try:
         futures = {pool.submit(_read_chunk, reader, chunk): chunk for chunk in chunks}
         for future in concurrent.futures.as_completed(futures):
             chunk = futures.pop(future)
             try:
-                yield from zip(chunk, future.result(), strict=True)
+                reports = future.result()
             except BrokenProcessPool:
                 lost += chunk
+            else:
+                yield from zip(chunk, reports, strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)  # Whoever stops early does not wait for the rest.
     for file in lost:  # One by one, to find out which of them it was.
         with _pool(1) as pool:
             try:
@@ -56,7 +62,12 @@ def read_files(
 
 
 def _pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:
-    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), gc.disable)
+    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare)
+
+
+def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one.
+    gc.disable()
 
 
 def _read_chunk(reader: Reader, chunk: Sequence[SourceFile]) -> list[FileReport]:

@@ -1,4 +1,4 @@
-"""The stage `mine` on a small tree: problems that a later stage takes, and a funnel that says what became of the rest."""
+"""The stage `mine` on a small tree: problems for a later stage, and a funnel that tells of the rest."""
 
 import json
 import pathlib
