@@ -53,12 +53,23 @@ def read_files(
                 yield from zip(chunk, reports, strict=True)
     finally:
         pool.shutdown(cancel_futures=True)  # Whoever stops early does not wait for the rest.
-    for file in lost:  # One by one, to find out which of them it was.
-        with _pool(1) as pool:
+    if lost:
+        yield from _read_singly(lost, reader)
+
+
+def _read_singly(files: Sequence[SourceFile], reader: Reader) -> Iterator[tuple[SourceFile, FileReport]]:
+    """Reads files one by one, to find out which of them it is that kills its reader."""
+    pool = _pool(1)
+    try:
+        for file in files:
             try:
                 yield file, pool.submit(reader, file).result()
             except BrokenProcessPool:
+                pool.shutdown()
+                pool = _pool(1)
                 yield file, FileReport(skipped="kills its reader")
+    finally:
+        pool.shutdown()
 
 
 def _pool(workers: int) -> concurrent.futures.ProcessPoolExecutor:

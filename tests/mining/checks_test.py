@@ -50,7 +50,7 @@ def test_what_holds_is_kept_and_the_rest_is_counted(sandbox):
 
 def test_a_value_that_differs_between_runs_is_not_kept(sandbox):
     tests = tuple(Test(f"f({number})", "True") for number in range(3))
-    clocks = [dataclasses.replace(GOOD, id=str(n), reference=CLOCK + f"# {n}\n", tests=tests) for n in range(20)]
-    found = check(clocks, sandbox, MiningConfig(min_tests=1, runs=40))
+    clocks = [dataclasses.replace(GOOD, id=str(n), reference=CLOCK + f"# {n}\n", tests=tests) for n in range(8)]
+    found = check(clocks, sandbox, MiningConfig(min_tests=1, runs=15))
     assert found.problems == ()
     assert found.executable == found.dropped["not the same in every run"] > 0
