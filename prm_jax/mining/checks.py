@@ -31,23 +31,26 @@ class Checked:
     dropped: collections.Counter[str]
 
 
-def check(problems: Sequence[Problem], sandbox: Sandbox, config: MiningConfig) -> Checked:
-    """Runs the references, `config.runs` times, and empty functions in their place."""
+def check(problems: Sequence[Problem], sandboxes: Sequence[Sandbox], config: MiningConfig) -> Checked:
+    """Runs the references once in each sandbox, of which no two have one hash seed, then empty functions in the first.
+
+    The order of a set of strings is the same in every program of one sandbox, so that it would seem to be determined.
+    """
     dropped: collections.Counter[str] = collections.Counter()
     executable = []
-    for problem, verdict in zip(problems, _run(problems, sandbox, config), strict=True):
+    for problem, verdict in zip(problems, _run(problems, sandboxes[0], config), strict=True):
         held = [test for test, passed in zip(problem.tests, verdict.passed, strict=True) if passed]
         if len(held) < config.min_tests:
             dropped[_reason(verdict)] += 1
         else:
             executable.append(dataclasses.replace(problem, tests=tuple(held)))
     kept = executable
-    for _ in range(config.runs - 1):
+    for sandbox in sandboxes[1:]:
         verdicts = _run(kept, sandbox, config)
         kept = [p for p, verdict in zip(kept, verdicts, strict=True) if _passes(verdict)]
     dropped["not the same in every run"] = len(executable) - len(kept)
     empty = [dataclasses.replace(problem, reference=_empty(problem)) for problem in kept]
-    verdicts = _run(empty, sandbox, config)
+    verdicts = _run(empty, sandboxes[0], config)
     telling = [p for p, verdict in zip(kept, verdicts, strict=True) if not _passes(verdict)]
     dropped["an empty function passes"] = len(kept) - len(telling)
     return Checked(len(executable), tuple(telling), +dropped)

@@ -19,7 +19,7 @@ class MiningConfig:
       min_statements: fewest statements of a function.
       max_lines: most lines of a function, its docstring not counted.
       prose_characters: most characters of a docstring that a prompt takes over, whole paragraphs where it can.
-      runs: how often a reference has to pass.
+      runs: how often a reference has to pass, each time with another hash seed.
       cpu_seconds: CPU limit of a call.
       similarity: two functions are near-duplicates from this Jaccard similarity on.
       avoid: problems that none may be close to, such as the test sets of benchmarks.

@@ -19,7 +19,8 @@ from prm_jax.mining.examples import Examples, find_examples
 from prm_jax.mining.isolate import Module, NotIsolatedError, isolate, loaded_names
 from prm_jax.mining.packages import package_of
 from prm_jax.mining.walk import SourceFile, UnreadableError, read_source
-from prm_jax.problems.problem import Problem, Test
+from prm_jax.problems.asserts import as_assert
+from prm_jax.problems.problem import Problem
 from prm_jax.problems.reading import normalise_source
 from prm_jax.problems.skeleton import count_statements, split_of
 
@@ -70,14 +71,14 @@ def read_file(file: SourceFile, config: MiningConfig) -> FileReport:
         return FileReport(skipped="syntax of another Python")
     except _TOO_DEEP:
         return FileReport(skipped="nested too deeply")
-    functions = list(_functions(tree))
+    module, functions = Module(file, tree), list(_functions(tree))
     documented = sum(_has_docstring(each) for each in functions)
     shown = [found for node in tree.body if (found := _shown(node)) is not None]
     problems: dict[str, Problem] = {}
     dropped: collections.Counter[str] = collections.Counter()
     for function, examples in shown:
         try:
-            problem = _problem(Module(file, tree), text, function, examples, config)
+            problem = _problem(module, text, function, examples, config)
             problems[problem.id] = problem  # Of two functions of one name the second is the module's.
         except (NotIsolatedError, _UnfitError) as error:
             dropped[str(error)] += 1
@@ -195,8 +196,3 @@ def _prompt(node: ast.FunctionDef, examples: Examples, most: int) -> str:
         prose = f"{prose}\n{paragraph}"
     head = f"def {node.name}({ast.unparse(node.args)}):"
     return "\n".join(filter(None, [prose, head, *map(as_assert, examples.tests[:_SHOWN_TESTS])]))
-
-
-def as_assert(test: Test) -> str:
-    """A test as an `assert` statement."""
-    return f"assert {test.call} == {test.expected}"

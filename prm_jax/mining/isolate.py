@@ -19,10 +19,13 @@ import functools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from prm_jax.mining.walk import SourceFile, UnreadableError, read_source
 
 MAX_SETUP_CHARACTERS = 40_000
+_UNEVALUATED = ("annotation", "returns")
+"""Fields of a syntax tree that are never evaluated where a module imports `annotations` from `__future__`."""
 
 
 class NotIsolatedError(Exception):
@@ -52,20 +55,14 @@ class Module:
                 found[name].append(index)
         return found
 
-    @property
+    @functools.cached_property
     def has_future_annotations(self) -> bool:
         """Whether its annotations are never evaluated."""
         return any(_is_future(each) for each in self.tree.body)
 
     def needs(self, statement: ast.stmt) -> set[str]:
         """The names that a statement of the module reads, annotations left out where they are never evaluated."""
-        left_out = _annotations(statement) if self.has_future_annotations else []
-        return loaded_names([statement], left_out)
-
-
-def _annotations(statement: ast.stmt) -> list[ast.expr]:
-    fields = ((node, field) for node in ast.walk(statement) for field in ("annotation", "returns"))
-    return [found for node, field in fields if (found := getattr(node, field, None)) is not None]
+        return loaded_names([statement], _UNEVALUATED if self.has_future_annotations else ())
 
 
 def _is_overload(statement: ast.stmt) -> bool:
@@ -105,15 +102,22 @@ def _bound_names(statement: ast.stmt) -> Iterator[str]:
         pending.extend(ast.iter_child_nodes(node))
 
 
-def loaded_names(nodes: Iterable[ast.AST], left_out: Sequence[ast.AST] = ()) -> set[str]:
-    """All names that are read anywhere in the nodes, local ones among them: too many rather than too few."""
+def loaded_names(nodes: Iterable[ast.AST], without: Sequence[str] = ()) -> set[str]:
+    """All names that are read anywhere in the nodes, local ones among them: too many rather than too few.
+
+    What stands in the fields `without` of a node is left out.
+    """
     found: set[str] = set()
-    pending = [*nodes]
+    pending: list[Any] = [*nodes]
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            found.add(node.id)
-        pending.extend(child for child in ast.iter_child_nodes(node) if not any(child is each for each in left_out))
+        if isinstance(node, list):
+            pending += node
+        elif isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Load):
+                found.add(node.id)
+        elif isinstance(node, ast.AST):
+            pending += [getattr(node, field, None) for field in node._fields if field not in without]
     return found
 
 
@@ -197,21 +201,26 @@ def _imported(
       The statements that are kept, the names of other modules that they ask for, and who the name belongs to.
     """
     alias = next(each for each in statement.names if (each.asname or each.name).split(".")[0] == name)
-    if isinstance(statement, ast.Import):
-        if alias.name.split(".")[0] not in sys.stdlib_module_names:
-            raise NotIsolatedError("needs another package")
-        return [ast.Import([alias])], [], alias.name if alias.asname else name
-    source = _absolute(module.file, statement)
-    if source.split(".")[0] in sys.stdlib_module_names:
+    source = alias.name if isinstance(statement, ast.Import) else _absolute(module.file, statement)
+    top = source.split(".")[0]
+    if top in sys.stdlib_module_names:
+        if isinstance(statement, ast.Import):
+            return [ast.Import([alias])], [], alias.name if alias.asname else name
         return [ast.ImportFrom(source, [alias], 0)], [], (source, alias.name)
-    if source.split(".")[0] != module.file.module.split(".")[0]:
+    if top != module.file.module.split(".")[0]:
         raise NotIsolatedError("needs another package")
-    other = _load(module.file.root, source)
-    if other is None or alias.name not in other.bound:
+    other = _load(module.file.root, source) if isinstance(statement, ast.ImportFrom) else None
+    if other is None or alias.name not in other.bound or _is_submodule(other, alias.name):
         raise NotIsolatedError("needs its package as a whole")
     if name == alias.name:
         return [], [(other, name)], _owner(other, name)
     return list(ast.parse(f"{name} = {alias.name}").body), [(other, alias.name)], module
+
+
+def _is_submodule(package: Module, name: str) -> bool:
+    """Whether a package has a name only because it imports a module of its own."""
+    first = package.tree.body[package.bound[name][0]]
+    return isinstance(first, ast.ImportFrom) and _absolute(package.file, first) == package.file.module
 
 
 def _owner(module: Module, name: str) -> object:
@@ -232,7 +241,7 @@ def _absolute(file: SourceFile, statement: ast.ImportFrom) -> str:
 def _load(root: str, module: str) -> Module | None:
     """The module of that name below a root, None where there is none that can be read."""
     base = os.path.join(root, *module.split("."))
-    for path in (f"{base}.py", os.path.join(base, "__init__.py")):
+    for path in (os.path.join(base, "__init__.py"), f"{base}.py"):
         if os.path.isfile(path):
             try:
                 return Module(SourceFile(root, path), ast.parse(read_source(path)))

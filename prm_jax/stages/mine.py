@@ -6,6 +6,8 @@ duplicates dropped. The folder is a domain (`problems/domain.py`): `gin/data/min
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import time
 from collections.abc import Sequence
@@ -86,9 +88,11 @@ def _select(found: list[Problem], avoided: list[Problem], experiment: Experiment
     """Those of the problems that hold, that are no near-duplicates, and that are not to be avoided."""
     config = experiment.mining
     held: list[Problem] = []
-    with Sandbox(experiment.sandbox) as sandbox, Progress("mine: execute", len(found)) as progress:
+    seeds = [dataclasses.replace(experiment.sandbox, hash_seed=seed) for seed in range(config.runs)]
+    with contextlib.ExitStack() as stack, Progress("mine: execute", len(found)) as progress:
+        sandboxes = [stack.enter_context(Sandbox(each)) for each in seeds]
         for start in range(0, len(found), BATCH):
-            checked = check(found[start : start + BATCH], sandbox, config)
+            checked = check(found[start : start + BATCH], sandboxes, config)
             held += checked.problems
             funnel.counts["executable"] += checked.executable
             funnel.dropped.update(checked.dropped)

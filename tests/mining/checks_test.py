@@ -1,5 +1,6 @@
 """Execution decides which mined problems hold."""
 
+import contextlib
 import dataclasses
 
 import pytest
@@ -37,7 +38,7 @@ def test_what_holds_is_kept_and_the_rest_is_counted(sandbox):
         dataclasses.replace(GOOD, id="nothing to run it with", setup=""),
         dataclasses.replace(GOOD, id="says nothing", tests=(Test("f(1) is not 7", "True"), Test("f(2) != 0", "True"))),
     ]
-    found = check(problems, sandbox, MiningConfig())
+    found = check(problems, [sandbox] * 3, MiningConfig())
     assert [problem.id for problem in found.problems] == [GOOD.id, "one example is out of date"]
     assert found.problems[1].tests == (wrong[0], wrong[2])
     assert found.executable == 3
@@ -51,6 +52,16 @@ def test_what_holds_is_kept_and_the_rest_is_counted(sandbox):
 def test_a_value_that_differs_between_runs_is_not_kept(sandbox):
     tests = tuple(Test(f"f({number})", "True") for number in range(3))
     clocks = [dataclasses.replace(GOOD, id=str(n), reference=CLOCK + f"# {n}\n", tests=tests) for n in range(8)]
-    found = check(clocks, sandbox, MiningConfig(min_tests=1, runs=15))
+    found = check(clocks, [sandbox] * 15, MiningConfig(min_tests=1))
     assert found.problems == ()
     assert found.executable == found.dropped["not the same in every run"] > 0
+
+
+def test_the_order_of_a_set_is_no_value(sandbox):
+    order = dataclasses.replace(GOOD, reference="def f(x):\n    return list({'a', 'b'})[0] == x\n")
+    either = [dataclasses.replace(order, id=first, tests=(Test(f"f('{first}')", "True"),)) for first in "ab"]
+    with contextlib.ExitStack() as stack:
+        configs = [SandboxConfig(workers=1, hash_seed=seed) for seed in range(1, 8)]
+        others = [stack.enter_context(Sandbox(config)) for config in configs]
+        found = check(either, [sandbox, *others], MiningConfig(min_tests=1))
+    assert found.executable == found.dropped["not the same in every run"] == 1

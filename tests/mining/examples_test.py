@@ -25,6 +25,11 @@ def pairs(docstring: str, name: str = "f") -> list[tuple[str, str]]:
         (">>> print(f(1))\na b", [("str(f(1))", "'a b'")]),
         (">>> f(2) == 4\nTrue", [("f(2)", "4")]),
         (">>> f(2)\nTrue", [("f(2)", "True")]),
+        (">>> assert f(2) == 4", [("f(2)", "4")]),
+        (">>> print(2, f(2))\n2 4", [("' '.join(map(str, [2, f(2)]))", "'2 4'")]),
+        (">>> for x in f(2):\n...     print(x)\n0\n1", [("'\\n'.join((str(x) for x in f(2)))", r"'0\n1'")]),
+        (">>> a, b = f(2)\n>>> b\n4", [("f(2)[1]", "4")]),
+        (">>> x = 3\n>>> f(lambda x: x, [x for x in 'ab'])\n4", [("f(lambda x: x, [x for x in 'ab'])", "4")]),
     ],
 )
 def test_doctests(docstring, expected):
@@ -56,6 +61,24 @@ def test_lines_of_prose(line):
 )
 def test_what_is_no_example(docstring):
     assert pairs(docstring) == []
+
+
+@pytest.mark.parametrize(
+    ("docstring", "check"),
+    [
+        (">>> f(2) is None\nTrue", "_0 is None"),
+        (">>> f(2) > 3\nFalse", "not _0 > 3"),
+        (">>> abs(f(2) - 4) < 0.1\nTrue", "abs(_0 - 4) < 0.1"),
+        (">>> assert not f(2)", "not _0"),
+    ],
+)
+def test_other_comparisons_are_made_in_the_parent(docstring, check):
+    assert find_examples(docstring, "f").tests == (Test("(f(2),)", None, check=check),)
+
+
+@pytest.mark.parametrize("loop", ["for x in f(2):\n...     g(x)", "for x in f(2):\n...     print(x, end='')"])
+def test_a_loop_that_does_more_than_print_shows_no_value(loop):
+    assert pairs(f">>> {loop}\n0\n1") == []
 
 
 def test_a_call_forgets_what_the_variables_held():

@@ -90,6 +90,8 @@ def test_names_are_followed_through_the_package(tmp_path):
         ("import numpy as np\ndef f():\n    return np.zeros(1)\n", "needs another package"),
         ("from numpy import zeros\ndef f():\n    return zeros(1)\n", "needs another package"),
         ("from . import other\ndef f():\n    return other.g()\n", "needs its package as a whole"),
+        ("from pkg import other\ndef f():\n    return other.g()\n", "needs its package as a whole"),
+        ("import pkg as p\ndef f():\n    return p.other.g()\n", "needs its package as a whole"),
         ("from .nowhere import g\ndef f():\n    return g()\n", "needs its package as a whole"),
         ("from .other import g\ndef h(): pass\ndef f():\n    return g(), h()\n", "two modules use one name"),
         (f"X = {list(range(20000))}\ndef f():\n    return X\n", "needs too much of its module"),
@@ -97,7 +99,7 @@ def test_names_are_followed_through_the_package(tmp_path):
 )
 def test_what_cannot_be_isolated(tmp_path, source, reason):
     (tmp_path / "pkg").mkdir()
-    (tmp_path / "pkg" / "__init__.py").write_text("")
+    (tmp_path / "pkg" / "__init__.py").write_text("from pkg import other\n")
     (tmp_path / "pkg" / "other.py").write_text("def h():\n    return 1\ndef g():\n    return h()\n")
     with pytest.raises(NotIsolatedError, match=reason):
         take_out(tmp_path, source)
