@@ -35,7 +35,7 @@ class Neighbours:
             import datasketch
         except ImportError as error:
             raise UserError(
-                'mining needs the package datasketch, which is not installed: pip install "prm_jax[mine]"'
+                'mining needs the package datasketch, which is not installed: pip install "prm_jax[mining]"'
             ) from error
         self._library: Any = datasketch
         self._similarity = similarity

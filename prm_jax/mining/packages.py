@@ -40,7 +40,8 @@ def package_of(file: SourceFile) -> Package:
     top = file.parts[0].removesuffix(".py")
     if is_standard_library(file):
         return Package("python", platform.python_version(), "PSF-2.0")
-    return _installed(file.root).get(top) or _source_tree(file.root)
+    installed = _installed(file.root)
+    return installed.get("/".join(file.parts)) or installed.get(top) or _source_tree(file.root)
 
 
 def is_standard_library(file: SourceFile) -> bool:
@@ -51,23 +52,27 @@ def is_standard_library(file: SourceFile) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _installed(root: str) -> Mapping[str, Package]:
-    """The packages that are installed in a folder, by the top-level names that they own."""
+    """The packages that are installed in a folder, by their files and by their top-level names.
+
+    A name may be shared, as `jaraco` is by many packages; a file is of one.
+    """
     found: dict[str, Package] = {}
     for distribution in importlib.metadata.distributions(path=[root]):
         metadata = distribution.metadata
         if not (name := _field(metadata, "Name")):
             continue
         package = Package(name, _field(metadata, "Version"), _licence(metadata))
-        for top in _top_level(distribution):
-            found.setdefault(top, package)
+        for name in _owned(distribution):
+            found.setdefault(name, package)
     return found
 
 
-def _top_level(distribution: importlib.metadata.Distribution) -> Iterator[str]:
+def _owned(distribution: importlib.metadata.Distribution) -> Iterator[str]:
     yield from (distribution.read_text("top_level.txt") or "").split()
     for line in (distribution.read_text("RECORD") or "").splitlines():
         path = line.split(",")[0]
         if path.endswith(".py"):
+            yield path
             yield path.split("/")[0].removesuffix(".py")
 
 

@@ -70,5 +70,5 @@ def test_texts_without_words_are_close_to_nothing():
 
 def test_a_missing_library_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasketch", None)
-    with pytest.raises(UserError, match=r'pip install "prm_jax\[mine\]"'):
+    with pytest.raises(UserError, match=r'pip install "prm_jax\[mining\]"'):
         Neighbours(0.5)

@@ -10,10 +10,10 @@ from prm_jax.mining.packages import Package, package_of
 from prm_jax.mining.walk import SourceFile
 
 
-def install(root, metadata: str, record: str = "") -> None:
-    folder = root / "some_dist-1.2.dist-info"
+def install(root, metadata: str, record: str = "", name: str = "some-dist") -> None:
+    folder = root / f"{name.replace('-', '_')}-1.2.dist-info"
     folder.mkdir()
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.4\nName: some-dist\nVersion: 1.2\n{metadata}\n")
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.2\n{metadata}\n")
     (folder / "RECORD").write_text(record or "pkg/a.py,,\n")
 
 
@@ -35,6 +35,13 @@ def test_a_single_module_is_found_by_its_record(tmp_path):
     install(tmp_path, "License: ISC", "alone.py,,\n")
     found = package_of(SourceFile(str(tmp_path), str(tmp_path / "alone.py")))
     assert str(found) == "some-dist 1.2, ISC"
+
+
+def test_packages_that_share_a_name_are_told_apart_by_their_files(tmp_path):
+    for name in ("one", "two"):
+        install(tmp_path, "License: ISC", f"space/{name}.py,,\n", f"space-{name}")
+    files = [SourceFile(str(tmp_path), str(tmp_path / "space" / f"{name}.py")) for name in ("one", "two")]
+    assert [package_of(file).name for file in files] == ["space-one", "space-two"]
 
 
 def test_the_standard_library_is_python():
