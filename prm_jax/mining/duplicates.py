@@ -62,25 +62,37 @@ class Neighbours:
         return sketch
 
 
+class _Known:
+    """A growing set of problems that can be asked whether one is close to any of them, in code or in words."""
+
+    def __init__(self, similarity: float) -> None:
+        self._code, self._words = Neighbours(similarity), Neighbours(similarity)
+
+    def holds(self, problem: Problem) -> bool:
+        code, words = code_shingles(problem.reference), word_shingles(problem.prompt)
+        return self._code.holds(code) or self._words.holds(words)
+
+    def add(self, problem: Problem) -> None:
+        self._code.add(code_shingles(problem.reference))
+        self._words.add(word_shingles(problem.prompt))
+
+
 def unique(problems: Iterable[Problem], similarity: float) -> list[Problem]:
-    """The problems whose code is close to none before them."""
-    seen = Neighbours(similarity)
-    kept = []
+    """The problems that are close to none before them."""
+    known, kept = _Known(similarity), []
     for problem in problems:
-        shingles = code_shingles(problem.reference)
-        if not seen.holds(shingles):
-            seen.add(shingles)
+        if not known.holds(problem):
+            known.add(problem)
             kept.append(problem)
     return kept
 
 
 def away_from(problems: Iterable[Problem], avoided: Iterable[Problem], similarity: float) -> list[Problem]:
-    """The problems that are close to none of those to be avoided, neither in code nor in words."""
-    code, words = Neighbours(similarity), Neighbours(similarity)
+    """The problems that are close to none of those to be avoided."""
+    known = _Known(similarity)
     for each in avoided:
-        code.add(code_shingles(each.reference))
-        words.add(word_shingles(each.prompt))
-    return [p for p in problems if not (code.holds(code_shingles(p.reference)) or words.holds(word_shingles(p.prompt)))]
+        known.add(each)
+    return [problem for problem in problems if not known.holds(problem)]
 
 
 def code_shingles(source: str) -> frozenset[str]:

@@ -22,6 +22,8 @@ from prm_jax.errors import UserError
 MAX_BYTES = 2_000_000
 MAX_LINES = 50_000
 _NOT_SOURCE = ("__pycache__", "site-packages", "dist-packages")
+_COPIES = ("_vendor", "_vendored", "vendored")
+"""Folders of other packages' source, often of older versions, under the name of the package that copied it."""
 
 
 class UnreadableError(Exception):
@@ -85,7 +87,7 @@ def _walk(root: str, skipped: collections.Counter[str]) -> Iterator[str]:
         skipped["folder cannot be listed"] += 1
 
     for folder, folders, files in os.walk(root, onerror=unlisted):
-        hidden = [name for name in folders if name.startswith(".") or name in _NOT_SOURCE]
+        hidden = [name for name in folders if name.startswith(".") or name in (*_NOT_SOURCE, *_COPIES)]
         links = [name for name in folders if name not in hidden and os.path.islink(os.path.join(folder, name))]
         skipped["link"] += len(links)
         folders[:] = sorted(set(folders) - {*hidden, *links})

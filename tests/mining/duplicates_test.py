@@ -42,6 +42,12 @@ def test_the_first_of_several_alike_is_kept():
     assert [each.id for each in found] == ["a", "c"]
 
 
+def test_two_programs_for_one_text_are_one_problem():
+    words = "Return the sum of the squares of all the positive numbers of a list."
+    found = unique([problem("a", LOOP, words), problem("b", OTHER, words), problem("c", OTHER, "Join two sets.")], 0.8)
+    assert [each.id for each in found] == ["a", "c"]
+
+
 def test_nearly_alike_depends_on_the_similarity():
     near = LOOP.replace("value > 0", "value >= 0")
     both = len(code_shingles(LOOP) & code_shingles(near)) / len(code_shingles(LOOP) | code_shingles(near))

@@ -40,7 +40,7 @@ def test_a_root_within_a_package_knows_the_package(tmp_path):
 
 
 def test_installed_packages_below_a_root_are_left_to_a_root_of_their_own(tmp_path):
-    for folder in ("site-packages", ".git", "__pycache__"):
+    for folder in ("site-packages", ".git", "__pycache__", "_vendor"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.py").write_text("")
     assert find_files([str(tmp_path)], collections.Counter()) == []
