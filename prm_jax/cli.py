@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 CONFIGURATION = "config.gin"
 
 STAGES = {
-    "run": "all that the experiment needs of the stages below, in order",
+    "run": "all that the experiment needs of the stages below but mine, in order",
+    "mine": "source trees to problems: functions whose docstrings show what they give",
     "label": "problems to step-labelled programs",
     "tasks": "labelled programs to seqio tasks, exported as plain arrays",
     "sft": "train the policy on the demonstrations",
@@ -88,6 +89,10 @@ def _add_benches(command: argparse.ArgumentParser) -> None:
 
 
 def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
+    if name == "mine":
+        command.add_argument(
+            "--roots", nargs="+", metavar="DIR", help="source (default: the standard library, installed packages)"
+        )
     if name == "tasks":
         command.add_argument(
             "--export", metavar="DIR", help="also write the arrays there, for machines without TensorFlow"

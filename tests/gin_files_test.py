@@ -19,6 +19,8 @@ OVERLAYS = {*ABLATIONS, *DOMAINS} | {
     "gin/pretrained.gin",
     "gin/data/humaneval.gin",
     "gin/data/jsonl.gin",
+    "gin/data/mined.gin",
+    "gin/data/with_mined.gin",
 }
 RUNS = sorted(set(FILES) - OVERLAYS)
 
@@ -91,6 +93,29 @@ def test_mbpp_is_taken_by_its_official_splits():
     for part, splits in parts.items():
         (source,) = getattr(problems, part)
         assert source.path == "/data/mbpp.jsonl" and source.splits == splits
+
+
+def test_mined_problems_need_no_other_file_to_be_mined_and_labelled():
+    experiment = resolve("gin/data/mined.gin", '--gin.MINED="/mined"', "--gin.MiningConfig.min_tests=1")
+    assert experiment.name == "mined" and experiment.mining.min_tests == 1
+    assert [source.splits for source in experiment.mining.avoid[:1]] == [("test",)] and len(
+        experiment.mining.avoid
+    ) == 2
+    parts = {"demonstrations": ("train",), "validation": ("validation",), "evaluation": ("test",)}
+    for part, splits in parts.items():
+        (source,) = getattr(experiment.problems, part)
+        assert (source.folder, source.splits) == ("/mined", splits)
+
+
+def test_mined_problems_beside_those_of_a_run_teach_the_reward_models_only():
+    alone, mixed = (
+        resolve("gin/data/mbpp.gin").problems,
+        resolve("gin/data/mbpp.gin", "gin/data/with_mined.gin").problems,
+    )
+    first, second = mixed.labelled
+    assert (first,) == alone.demonstrations and second.splits == ("train", "validation", "test")
+    assert (mixed.demonstrations, mixed.practice) == (alone.demonstrations, ())
+    assert (mixed.validation, mixed.evaluation) == (alone.validation, alone.evaluation)
 
 
 def test_overrides_reach_macros_and_bindings():

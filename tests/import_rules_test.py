@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "prm_jax"
 TENSORFLOW = {"tensorflow", "tensorflow_datasets", "seqio"}
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
-WITHOUT_JAX = ("execution", "text", "labelling", "quality", "problems")
+WITHOUT_JAX = ("execution", "text", "labelling", "quality", "problems", "mining")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -48,6 +48,7 @@ class SandboxConfig:
       rerun_share: share of programs that are run twice to find flaky ones; timeouts, memory failures and killed
         programs always are.
       seed: chooses that share.
+      hash_seed: Python's, on which the order of sets of strings depends.
       accept_weak_confinement: run untrusted programs also on a machine where they can reach its files or the network
         (see `prm_jax doctor`). Say yes only where nothing can be lost or told: in a container or an account of its own.
       backend: `"own"`, or `"bwrap"` to have bubblewrap put all of it into namespaces as well, see `bwrap.py`.
@@ -59,6 +60,7 @@ class SandboxConfig:
     output_bytes: int = 1 << 20
     rerun_share: float = 0.05
     seed: int = 0
+    hash_seed: int = 0
     accept_weak_confinement: bool = False
     backend: Literal["own", "bwrap"] = "own"
 
@@ -239,7 +241,11 @@ class Sandbox:
                 stdout=subprocess.PIPE,
                 bufsize=0,
                 # One arena: each further thread's would take 128 MiB of a program's address space.
-                env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "MALLOC_ARENA_MAX": "1"},
+                env={
+                    "PYTHONHASHSEED": str(self.config.hash_seed),
+                    "PYTHONUTF8": "1",
+                    "MALLOC_ARENA_MAX": "1",
+                },
                 cwd="/",
                 close_fds=True,
                 start_new_session=True,

@@ -7,6 +7,7 @@ program can reach what is expected; so as many as possible are split, and the ot
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 
 from prm_jax.problems.comparisons import split_comparison
 from prm_jax.problems.problem import Test
@@ -38,6 +39,26 @@ def split_assert(statement: str, visible: bool = True) -> Test:
         return checked(body[0].test, visible) or Test(call=text, expected=None, visible=visible)
     call, expected = (ast.get_source_segment(text, side) or ast.unparse(side) for side in sides)
     return Test(call=_joined(call), expected=_joined(expected), visible=visible)
+
+
+def as_assert(test: Test) -> str:
+    """The test as one `assert` statement, of which `split_assert` makes a test that says the same."""
+    if test.in_child:
+        return test.call
+    call = ast.parse(test.call, mode="eval").body
+    check = ast.parse(test.check or f"_0 == {test.expected}", mode="eval").body
+    parts = call.elts if test.check is not None and isinstance(call, ast.Tuple) else [call]
+    return ast.unparse(ast.Assert(_Filler(parts).visit(check)))
+
+
+class _Filler(ast.NodeTransformer):
+    """Puts the calls of a test into its check."""
+
+    def __init__(self, calls: Sequence[ast.expr]) -> None:
+        self._calls = {f"_{index}": call for index, call in enumerate(calls)}
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self._calls.get(node.id, node)
 
 
 def checked(expression: ast.expr, visible: bool) -> Test | None:

@@ -28,7 +28,7 @@ import warnings
 from typing import Any
 
 from prm_jax.errors import UserError
-from prm_jax.problems.asserts import is_literal, split_assert
+from prm_jax.problems.asserts import as_assert, is_literal, split_assert
 from prm_jax.problems.problem import Problem, Test
 from prm_jax.problems.reading import normalise_source, read_text
 from prm_jax.problems.skeleton import count_statements
@@ -100,6 +100,18 @@ class JsonlSource:
             else:
                 problems[problem.id] = problem
         return list(problems.values()), tuple(skipped)
+
+
+def to_line(problem: Problem) -> str:
+    """The problem as one line of such a file, without the newline; reading it gives the problem back."""
+    fields = {field: getattr(problem, field) for field in (*_REQUIRED, *_OPTIONAL)}
+    return json.dumps({**fields, "tests": [_plain_test(test) for test in problem.tests]})
+
+
+def _plain_test(test: Test) -> dict[str, Any]:
+    if test.expected is None:
+        return {"assert": as_assert(test), "visible": test.visible}
+    return {"call": test.call, "expected": test.expected, "visible": test.visible}
 
 
 def _problem(line: str, provenance: str) -> Problem:

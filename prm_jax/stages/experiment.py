@@ -11,6 +11,7 @@ import dataclasses
 from prm_jax.evaluation.samples import EvaluationConfig
 from prm_jax.execution.sandbox import SandboxConfig
 from prm_jax.labelling.label import LabelConfig
+from prm_jax.mining.config import MiningConfig
 from prm_jax.models.config import ModelConfig
 from prm_jax.parallel.mesh import MeshConfig
 from prm_jax.ppo.arms import Arm
@@ -119,6 +120,7 @@ class Experiment:
     seed: int = 0
     text: TextConfig = TextConfig()
     sandbox: SandboxConfig = SandboxConfig()
+    mining: MiningConfig = MiningConfig()
     labels: LabelConfig = LabelConfig()
     model: ModelConfig = ModelConfig()
     pretrained: PretrainedConfig = PretrainedConfig()

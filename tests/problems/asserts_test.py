@@ -2,7 +2,7 @@
 
 import pytest
 
-from prm_jax.problems.asserts import called_name, split_assert
+from prm_jax.problems.asserts import as_assert, called_name, split_assert
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,20 @@ def test_split(statement, call, expected):
 def test_the_others_stay_whole(statement):
     test = split_assert(statement)
     assert test.in_child and test.call == statement and test.visible
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "assert f([1, 2], 3) == [3]",
+        "assert (f(1) or f(2)) == 4",
+        "assert not f(1)",
+        "assert abs(f(1) - 2.5) < 1e-06 and f(2) in [3]",
+        "assert f(1) == g(2)",
+    ],
+)
+def test_a_test_is_an_assert_again(statement):
+    assert as_assert(split_assert(statement)) == statement
 
 
 @pytest.mark.parametrize("text", ["f(1) == 2", "assert f(1) ==", "assert f(1) == 2; g()", ""])

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from prm_jax.errors import UserError
-from prm_jax.problems.jsonl import JsonlSource
+from prm_jax.problems.jsonl import JsonlSource, to_line
 
 GOOD = {
     "id": "own/1",
@@ -57,6 +57,12 @@ def test_a_good_row(tmp_path):
     assert [t.check for t in problem.tests] == [None, "_0 > 1", None]
     assert problem.provenance.endswith("own.jsonl:1")
     assert problem.demonstration == ""
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    (problem,) = JsonlSource(write(tmp_path, [{**GOOD, "tests": [*GOOD["tests"], "assert add(1, 2) == g(3)"]}])).load()
+    (again,) = JsonlSource(write(tmp_path, [to_line(problem)]), strict=True).load()
+    assert again == problem
 
 
 def test_a_demonstration_may_be_wrong(tmp_path):

@@ -1,0 +1,126 @@
+"""Near-duplicates: problems whose code, but for the names in it, or whose words are nearly those of another.
+
+Comes in: `Problem`s. Goes out: those that are close to none before them and to none that is to be avoided. Called by
+`stages/mine.py`. Similarity is that of Jaccard between sets of shingles, found by MinHash with locality-sensitive
+hashing (Broder 1997; Indyk and Motwani 1998) from the library datasketch, so that each of many is compared with few.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from prm_jax.errors import UserError
+from prm_jax.problems.problem import Problem
+
+_PERMUTATIONS = 128
+_TOKENS_PER_SHINGLE = 4
+_WORDS_PER_SHINGLE = 3
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(r"[a-z]+|\d+")
+
+
+class Neighbours:
+    """A growing set of texts that can be asked whether one is close to any of them."""
+
+    def __init__(self, similarity: float) -> None:
+        """Nothing is in it yet; texts are close from this Jaccard similarity on, in (0, 1].
+
+        Raises:
+          UserError: when datasketch is not installed.
+        """
+        try:
+            import datasketch
+        except ImportError as error:
+            raise UserError(
+                'mining needs the package datasketch, which is not installed: pip install "prm_jax[mining]"'
+            ) from error
+        self._library: Any = datasketch
+        self._similarity = similarity
+        # Tuned for a lower threshold than is asked for, as it would else miss some of those just above.
+        self._index = datasketch.MinHashLSH(threshold=0.8 * similarity, num_perm=_PERMUTATIONS)
+        self._shingles: list[frozenset[str]] = []
+
+    def holds(self, shingles: frozenset[str]) -> bool:
+        """Whether a text with these shingles is close to one that was added."""
+        if not shingles:
+            return False
+        found = self._index.query(self._sketch(shingles))
+        return any(_jaccard(shingles, self._shingles[index]) >= self._similarity for index in found)
+
+    def add(self, shingles: frozenset[str]) -> None:
+        """Adds a text."""
+        if shingles:
+            self._index.insert(len(self._shingles), self._sketch(shingles))
+            self._shingles.append(shingles)
+
+    def _sketch(self, shingles: frozenset[str]) -> Any:
+        sketch = self._library.MinHash(num_perm=_PERMUTATIONS, seed=1)
+        sketch.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in sorted(shingles)])
+        return sketch
+
+
+class _Known:
+    """A growing set of problems that can be asked whether one is close to any of them, in code or in words."""
+
+    def __init__(self, similarity: float) -> None:
+        self._code, self._words = Neighbours(similarity), Neighbours(similarity)
+
+    def holds(self, problem: Problem) -> bool:
+        code, words = code_shingles(problem.reference), word_shingles(problem.prompt)
+        return self._code.holds(code) or self._words.holds(words)
+
+    def add(self, problem: Problem) -> None:
+        self._code.add(code_shingles(problem.reference))
+        self._words.add(word_shingles(problem.prompt))
+
+
+def unique(problems: Iterable[Problem], similarity: float) -> list[Problem]:
+    """The problems that are close to none before them."""
+    known, kept = _Known(similarity), []
+    for problem in problems:
+        if not known.holds(problem):
+            known.add(problem)
+            kept.append(problem)
+    return kept
+
+
+def away_from(problems: Iterable[Problem], avoided: Iterable[Problem], similarity: float) -> list[Problem]:
+    """The problems that are close to none of those to be avoided."""
+    known = _Known(similarity)
+    for each in avoided:
+        known.add(each)
+    return [problem for problem in problems if not known.holds(problem)]
+
+
+def code_shingles(source: str) -> frozenset[str]:
+    """The runs of four tokens of a program that parses, docstrings, comments and the names that it gives left out."""
+    tree = ast.parse(source)
+    given = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            given.add(node.arg)
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            given.add(node.name)
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+    tokens = ["_" if token in given else token for token in _TOKEN.findall(ast.unparse(tree))]
+    return _shingles(tokens, _TOKENS_PER_SHINGLE)
+
+
+def word_shingles(prompt: str) -> frozenset[str]:
+    """The runs of three words of what a prompt says, without its code: asserts, heads of functions, doctests."""
+    lines = [line.strip() for line in prompt.split("\n")]
+    prose = [line for line in lines if not line.startswith(("assert ", "def ", "import ", "from ", ">>>"))]
+    return _shingles(_WORD.findall(" ".join(prose).lower()), _WORDS_PER_SHINGLE)
+
+
+def _shingles(parts: list[str], size: int) -> frozenset[str]:
+    return frozenset(" ".join(parts[start : start + size]) for start in range(max(1, len(parts) - size + 1)) if parts)
+
+
+def _jaccard(left: frozenset[str], right: frozenset[str]) -> float:
+    return len(left & right) / len(left | right)

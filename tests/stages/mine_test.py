@@ -1,0 +1,99 @@
+"""The stage `mine` on a small tree: problems for a later stage, and a funnel that tells of the rest."""
+
+import json
+import pathlib
+
+import pytest
+
+from prm_jax.errors import UserError
+from prm_jax.execution.sandbox import SandboxConfig
+from prm_jax.mining.config import MiningConfig
+from prm_jax.problems.domain import DomainSource
+from prm_jax.problems.jsonl import JsonlSource
+from prm_jax.stages.experiment import Experiment, ProblemSets
+from prm_jax.stages.mine import mine
+
+ONE = '''
+STEP = 1
+
+def after(number):
+    """The number after a number.
+
+    >>> after(1)
+    2
+    >>> after(-1)
+    0
+    >>> after(7)
+    9
+    """
+    result = number + STEP
+    return result
+
+def vague(number):
+    """Says too little.
+
+    >>> vague(1)
+    1
+    """
+    result = number
+    return result
+'''
+COPY = ONE.replace("after", "following").replace("result", "found").split("def vague")[0]
+TESTED = '''
+def spread(numbers):
+    """spread([1, 4]) == 3, and
+
+    spread([2]) == 0
+    spread([5, 1, 3]) -> 4
+    """
+    low, high = min(numbers), max(numbers)
+    return high - low
+'''
+
+
+def experiment(**options) -> Experiment:
+    mining = MiningConfig(workers=1, **options)
+    return Experiment("mined", ProblemSets(), mining=mining, sandbox=SandboxConfig(workers=1))
+
+
+@pytest.fixture
+def tree(tmp_path) -> pathlib.Path:
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    for name, text in (("one", ONE), ("two", COPY), ("three", TESTED), ("old", "print 'two'\n")):
+        (folder / f"{name}.py").write_text(text)
+    (folder / "data.py").write_bytes(b"\0\1")
+    return folder
+
+
+def test_a_tree_becomes_a_domain(tree, tmp_path, capsys):
+    row = {
+        "id": "held-out",
+        "split": "test",
+        "prompt": "Spread.",
+        "entry_point": "g",
+        "reference": "def g(xs):\n    a, b = min(xs), max(xs)\n    return b - a\n",
+        "tests": ["assert g([1]) == 0"],
+    }
+    (tmp_path / "benchmark.jsonl").write_text(json.dumps(row) + "\n")
+    run = tmp_path / "run"
+    avoid = (JsonlSource(str(tmp_path / "benchmark.jsonl")), JsonlSource("/no/such/benchmark"))
+    mine(experiment(avoid=avoid), str(run), roots=[str(tree)])
+    problems = DomainSource(str(run / "mine"), ("train", "validation", "test")).load()
+    assert [problem.id for problem in problems] == ["mined/tree/one.after"]
+    assert [test.call for test in problems[0].tests] == ["after(1)", "after(-1)"]  # after(7) is not 9.
+    assert problems[0].setup == "STEP = 1\n"
+    funnel = json.loads((run / "mine" / "funnel.json").read_text())
+    expected = {"files": 3, "functions": 4, "documented": 4, "with_examples": 4, "executable": 3, "deterministic": 3}
+    assert {key: funnel[key] for key in expected} == expected
+    assert (funnel["unique"], funnel["kept"]) == (2, 1)
+    assert funnel["skipped"] == {"null bytes": 1, "syntax of another Python": 1}
+    assert funnel["dropped"] == {"too few examples": 1, "near-duplicate": 1, "close to a benchmark": 1}
+    assert funnel["packages"] == {"tree": 1} and funnel["lines_per_minute"] > 0
+    assert "/no/such/benchmark" in funnel["not_compared_with"][0]
+    assert "mine: kept" in capsys.readouterr().out
+
+
+def test_a_tree_without_python_is_a_mistake_of_the_user(tmp_path):
+    with pytest.raises(UserError, match="no .py file below"):
+        mine(experiment(), str(tmp_path / "run"), roots=[str(tmp_path)])
