@@ -99,7 +99,8 @@ def run_references(
     for problem, verdict in zip(problems, verdicts, strict=True):
         if verdict.outcome is Outcome.PASSED and not verdict.flaky and problem.visible_tests:
             steps = split_steps(problem.reference)
-            executed = executed_steps(problem.reference, steps, verdict.executed_lines)
+            ran = executed_steps(problem.reference, steps, verdict.executed_lines)
+            executed = ran if config.steps else frozenset()
             references.append(Reference(problem, verdict, steps, executed))
         else:
             references.append(None)
@@ -271,10 +272,10 @@ def _traced_row(
     steps = split_steps(text)
     executed = executed_steps(text, steps, verdict.executed_lines)
     method = "trace"
-    if verdict.outcome is Outcome.PASSED:
-        labels = passing_labels(steps, executed)
-    elif not config.steps:
+    if not config.steps:
         labels = (Label.NEUTRAL,) * len(steps)
+    elif verdict.outcome is Outcome.PASSED:
+        labels = passing_labels(steps, executed)
     else:
         error = first_wrong_step(text, verdict, problem.reference, reference.verdict)
         method = error.method
