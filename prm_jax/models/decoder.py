@@ -68,6 +68,7 @@ class Decoder(nn.Module):
         Returns:
           Normalised hidden states in the compute dtype; those of padding mean nothing, and are finite.
         """
+        tokens, segments, positions = (constrain(rows, "batch", "length") for rows in (tokens, segments, positions))
         x = self._embed(tokens)
         rotary, mask = rotary_table(positions, self.config), causal_mask(segments)
         if self.config.scan_layers:
@@ -106,6 +107,7 @@ class Decoder(nn.Module):
         """
         if self.config.scan_layers:
             raise ValueError("decode needs unrolled layers: use stacking.unroll")
+        tokens, positions = (constrain(rows, "batch", "length") for rows in (tokens, positions))
         x = self._embed(tokens)
         rotary, mask = rotary_table(positions, self.config), cache.visible(slot, positions)
         layers = []
