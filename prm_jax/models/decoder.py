@@ -118,4 +118,7 @@ class Decoder(nn.Module):
 
     def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         x = jnp.take(self.embedding, tokens, axis=0).astype(self.config.compute_dtype)
+        # A table that is split by features gives parts of all rows. Told in one step, that rows are to be split
+        # instead, the partitioner would make the whole of them on every device, forwards and backwards.
+        x = constrain(x, "shared_batch", "length", "embed")
         return constrain(x, "batch", "length", "embed")

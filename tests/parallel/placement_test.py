@@ -40,7 +40,7 @@ FAMILIES = {
         tied_embeddings=False,
     ),
 }  # fmt: skip
-PRESETS = {"fsdp": (1, 8, 1), "fsdp_tensor": (1, 4, 2)}
+PRESETS = {"fsdp": (1, 8, 1), "fsdp_tensor": (1, 4, 2), "copies_of_fsdp": (2, 4, 1)}
 
 
 def whole_leaves(shapes, fsdp):
@@ -119,10 +119,11 @@ def test_no_device_holds_the_activations_of_all_rows(name, mesh):
         for dtype, lengths in re.findall(r"\b([a-z]+\d*)\[([\d,]+)\]", compiled.as_text())
         if dtype in ITEMSIZES
     }
-    parts = mesh.shape["fsdp"]
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
     assert any(lengths[0] == ROWS // parts for _, lengths in shapes)
     # Rows of ids are small enough to be whole. In a table split by features all rows are looked up by parts of them.
-    whole = [(dtype, lengths) for dtype, lengths in shapes if ROWS in lengths and lengths[-1] != 128 // parts]
+    features = 128 // mesh.shape["fsdp"]
+    whole = [(dtype, lengths) for dtype, lengths in shapes if ROWS in lengths and lengths[-1] != features]
     assert [s for s in whole if math.prod(s[1]) * ITEMSIZES[s[0]] > 2**16] == []
     if name == "sample":
         cache = (ROWS // parts, 2 // mesh.shape["tensor"], PROMPT + NEW, 32)
