@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from prm_jax.batches import PromptBatch
-from prm_jax.parallel.shardings import split_rows
 from prm_jax.text.step_map import step_end_tokens
 from prm_jax.text.steps import Step, split_steps
 from prm_jax.text.tokenizer import Tokenizer
@@ -95,8 +94,8 @@ def assemble(prompts: PromptBatch, completions: Any) -> Rollout:
       completions: `sampling.sample.Completions`: tokens, logprobs [B, N], lengths [B].
 
     Returns:
-      A rollout with the sampler's `logprobs`, its rows split over the mesh if one is set; reference, values and
-      rewards are zero and every row is known.
+      A rollout of numpy arrays, whole on every host, which all read it; what is jitted splits its rows over the
+      mesh. It has the sampler's `logprobs`; reference, values and rewards are zero and every row is known.
     """
     starts, lengths = np.asarray(prompts.lengths), np.asarray(completions.lengths)
     sampled, logprobs = np.asarray(completions.tokens), np.asarray(completions.logprobs)
@@ -116,7 +115,7 @@ def assemble(prompts: PromptBatch, completions: Any) -> Rollout:
     prompt_tokens = np.asarray(prompts.tokens)
     tokens = place(prompt_tokens, sampled).astype(np.int32)
     zeros = np.zeros(tokens.shape, np.float32)
-    rollout = Rollout(
+    return Rollout(
         tokens=tokens,
         segments=inside.astype(np.int32),
         positions=np.where(inside, columns, 0).astype(np.int32),
@@ -129,7 +128,6 @@ def assemble(prompts: PromptBatch, completions: Any) -> Rollout:
         known=np.ones(len(starts), bool),
         judged=completion,
     )
-    return split_rows(rollout)
 
 
 def completion_ids(completions: Any, row: int) -> list[int]:

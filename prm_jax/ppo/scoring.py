@@ -103,4 +103,5 @@ def score_steps(
     def score(rows: Rows) -> Float[Array, "b T"]:
         return score_from_logit(scores(scorer, model, *rows))
 
-    return _in_pieces(score, rollout, batch, widths)
+    # Every host reads the scores.
+    return constrain(_in_pieces(score, rollout, batch, widths), None, None)

@@ -160,18 +160,20 @@ def _networks(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) 
 
 
 def _rollout(mesh: Mesh, rows: int, length: int) -> Rollout:
-    ids, numbers, flags = (_rows(mesh, dtype, rows, length) for dtype in (jnp.int32, jnp.float32, bool))
+    """A rollout: what hosts read is whole, what scoring has filled is split."""
+    ids, rewards, flags = (jax.ShapeDtypeStruct((rows, length), dtype) for dtype in (jnp.int32, jnp.float32, bool))
+    scored = _rows(mesh, jnp.float32, rows, length)
     return Rollout(
         tokens=ids,
         segments=ids,
         positions=ids,
         completion=flags,
-        logprobs=numbers,
-        ref_logprobs=numbers,
-        values=numbers,
-        rewards=numbers,
-        problem=_rows(mesh, jnp.int32, rows),
-        known=_rows(mesh, bool, rows),
+        logprobs=scored,
+        ref_logprobs=scored,
+        values=scored,
+        rewards=rewards,
+        problem=jax.ShapeDtypeStruct((rows,), jnp.int32),
+        known=jax.ShapeDtypeStruct((rows,), bool),
         judged=flags,
     )
 
