@@ -1,8 +1,9 @@
 """The command line: `prm_jax STAGE --gin_file=FILE … --gin.NAME=VALUE … --run_dir=DIR`.
 
-Comes in: arguments. Goes out: an exit status: 0 done; 2 a mistake of the user's, told in one line; 130 stopped by
-Ctrl-C, to be gone on with by the same command. This is the only module that knows gin; a stage gets plain frozen
-dataclasses. Nothing heavy is imported before the arguments are understood, so `--help` answers at once.
+Comes in: arguments. Goes out: an exit status: 0 done; 1 `compile` found a stage that does not fit; 2 a mistake of the
+user's, told in one line; 130 stopped by Ctrl-C, to be gone on with by the same command. This is the only module that
+knows gin; a stage gets plain frozen dataclasses. Nothing heavy is imported before the arguments are understood, so
+`--help` answers at once.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ TOOLS = {
     "generate": "write programs for one problem, with their verdicts",
     "score": "print a program with the PRM's score on each line",
     "export": "write a trained network as a folder that transformers loads",
+    "compile": "what every stage needs of a TPU slice, compiled without one",
 }
 # Commands that take no experiment.
 PLAIN = {
@@ -110,6 +112,9 @@ def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
         command.add_argument("--network", help="sft, prm, orm or the name of an arm (default: sft)")
         command.add_argument("--dtype", help="of the weights, float32 or bfloat16 (default: float32)")
+    if name == "compile":
+        command.add_argument("--topology", required=True, metavar="SLICE", help="such as v5e:4x4 or v5p-64")
+        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -131,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if key not in ("command", "gin_file", "run_dir") and value is not None
         }
         with _joined(f"{arguments.command} {own or ''}".strip(), experiment, run_dir):
-            getattr(command, arguments.command)(experiment, run_dir, **own)
+            status = getattr(command, arguments.command)(experiment, run_dir, **own)
             if arguments.command in STAGES:
                 _keep_configuration(run_dir)
     except UserError as error:
@@ -146,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not is_full_disk(error):
             raise
         return _fail(arguments.command, f"the disk is full ({error}): free some space and repeat the command")
-    return 0
+    return status or 0
 
 
 def _joined(command: str, experiment: Experiment, run_dir: str) -> contextlib.AbstractContextManager[None]:

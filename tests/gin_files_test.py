@@ -1,5 +1,6 @@
 """Every file under gin/ resolves to an experiment, by itself or as the overlay that its header says it is."""
 
+import dataclasses
 import pathlib
 
 import pytest
@@ -14,7 +15,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "gin").rglob("*.gin"))
 ABLATIONS = [name for name in FILES if name.startswith("gin/ablations/")]
 DOMAINS = {f"gin/data/{name}.gin" for name in ("domain", "finance", "health")}
-OVERLAYS = {*ABLATIONS, *DOMAINS} | {
+MESHES = {
+    f"gin/meshes/{name}.gin": sizes
+    for name, sizes in {"data": (-1, 1, 1), "fsdp": (1, -1, 1), "fsdp_tensor": (1, -1, 2)}.items()
+}
+OVERLAYS = {*ABLATIONS, *DOMAINS, *MESHES} | {
     "gin/local_tiny.gin",
     "gin/pretrained.gin",
     "gin/data/humaneval.gin",
@@ -63,7 +68,7 @@ def test_a_run_resolves_alone(name):
 
 
 @pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize("name", sorted(OVERLAYS))
+@pytest.mark.parametrize("name", sorted(OVERLAYS - {"gin/meshes/data.gin"}))
 def test_an_overlay_resolves_after_every_run(run, name):
     assert resolve(run, name) != resolve(run)
 
@@ -85,6 +90,11 @@ def test_local_tiny_shrinks_every_run_and_leaves_its_arms():
             assert learning.fit.steps == learning.optimizer.total_steps == 4
         sizes = [source.count for sources in vars(tiny.problems).values() for source in sources]
         assert len(sizes) == 5 and max(sizes) <= 40
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_a_preset_sets_the_mesh(name):
+    assert dataclasses.astuple(resolve("gin/quickstart.gin", name).mesh) == MESHES[name]
 
 
 def test_mbpp_is_taken_by_its_official_splits():

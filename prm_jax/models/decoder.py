@@ -68,6 +68,7 @@ class Decoder(nn.Module):
         Returns:
           Normalised hidden states in the compute dtype; those of padding mean nothing, and are finite.
         """
+        tokens, segments, positions = (constrain(rows, "batch", "length") for rows in (tokens, segments, positions))
         x = self._embed(tokens)
         rotary, mask = rotary_table(positions, self.config), causal_mask(segments)
         if self.config.scan_layers:
@@ -106,6 +107,7 @@ class Decoder(nn.Module):
         """
         if self.config.scan_layers:
             raise ValueError("decode needs unrolled layers: use stacking.unroll")
+        tokens, positions = (constrain(rows, "batch", "length") for rows in (tokens, positions))
         x = self._embed(tokens)
         rotary, mask = rotary_table(positions, self.config), cache.visible(slot, positions)
         layers = []
@@ -116,4 +118,7 @@ class Decoder(nn.Module):
 
     def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         x = jnp.take(self.embedding, tokens, axis=0).astype(self.config.compute_dtype)
+        # A table that is split by features gives parts of all rows. Told in one step, that rows are to be split
+        # instead, the partitioner would make the whole of them on every device, forwards and backwards.
+        x = constrain(x, "shared_batch", "length", "embed")
         return constrain(x, "batch", "length", "embed")

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
 from prm_jax.models.heads import ScalarHead, SurpriseHead
+from prm_jax.parallel.shardings import unboxed
 
 Params = dict[str, Any]
 
@@ -45,19 +46,20 @@ def boxed_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool = Fal
 
 @functools.partial(jax.jit, static_argnames="config")
 def init_policy(config: ModelConfig, key: Key[Array, ""]) -> Params:
-    """Parameters of a random policy. `parallel.shardings.sharded_init` makes one that is sharded from the start."""
-    return nn.unbox(boxed_policy(config, key))
+    """Parameters of a random policy, split over the mesh if one is set."""
+    return unboxed(boxed_policy(config, key))
 
 
-@functools.partial(jax.jit, static_argnames=("config", "zero_head"))
-def _random_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool) -> Params:
-    return nn.unbox(boxed_scorer(config, key, zero_head))
+@functools.partial(jax.jit, static_argnames=("config", "zero_head", "parts"))
+def _random_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool, parts: tuple[str, ...]) -> Params:
+    boxed = boxed_scorer(config, key, zero_head)
+    return unboxed({name: boxed[name] for name in parts})
 
 
 def init_scorer(
     config: ModelConfig, key: Key[Array, ""], trunk: Params | None = None, *, zero_head: bool = False
 ) -> Params:
-    """Parameters of a scorer.
+    """Parameters of a scorer, split over the mesh if one is set.
 
     Args:
       config: the trunk's.
@@ -66,10 +68,13 @@ def init_scorer(
         embeddings where the scorer does not read its surprise. None for a random trunk.
       zero_head: whether all scores are 0 at first.
     """
-    scorer = _random_scorer(config, key, zero_head)
-    if trunk is not None:
-        scorer["trunk"] = {name: jax.tree.map(jnp.copy, trunk[name]) for name in scorer["trunk"]}
-    return scorer
+    if trunk is None:
+        return _random_scorer(config, key, zero_head, ("trunk", "head"))
+    names = jax.eval_shape(functools.partial(boxed_scorer, config), key)["trunk"]
+    return {
+        "trunk": {name: jax.tree.map(jnp.copy, trunk[name]) for name in names},
+        **_random_scorer(config, key, zero_head, ("head",)),
+    }
 
 
 def policy_logits(

@@ -9,6 +9,8 @@ from __future__ import annotations
 # parameter, and whole in an activation, where `batch` has taken `fsdp` before it.
 LOGICAL_RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
+    # Rows that all devices of a copy of the model share, for a step that splits features instead.
+    "shared_batch": ("data",),
     "length": (),
     "embed": ("fsdp",),
     "vocab": ("tensor",),

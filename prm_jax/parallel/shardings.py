@@ -6,6 +6,7 @@ one device. `models/` calls `constrain`; stages call the rest.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -60,11 +61,40 @@ def constrain(x: Array, *logical_axes: str | None) -> Array:
     return jax.lax.with_sharding_constraint(x, partition_spec(logical_axes, x.shape, mesh))
 
 
-def param_shardings(abstract_boxed: Any, mesh: Mesh) -> Any:
+@jax.jit
+def split_rows(batch: Any) -> Any:
+    """A pytree of arrays, the first axis of each split over `data` and `fsdp` of the mesh set by `jax.set_mesh`.
+
+    Args:
+      batch: arrays of one number of rows; on several hosts, the same whole arrays on each of them.
+    """
+    return jax.tree.map(lambda leaf: constrain(leaf, "batch", *[None] * (leaf.ndim - 1)), batch)
+
+
+def constrain_tree(tree: Any, shardings_on: Callable[[AbstractMesh], Any]) -> Any:
+    """`constrain` for a state or parameters, inside of a traced function.
+
+    Args:
+      tree: any pytree of arrays.
+      shardings_on: from the mesh set by `jax.set_mesh` to a tree of shardings of the same structure; not called where
+        none is set.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return tree
+    return jax.tree.map(lambda leaf, to: jax.lax.with_sharding_constraint(leaf, to.spec), tree, shardings_on(mesh))
+
+
+def unboxed(boxed: Any) -> Any:
+    """Parameters out of their boxes, inside of a traced function, each split by the logical axes of its box."""
+    return constrain_tree(nn.unbox(boxed), functools.partial(param_shardings, boxed))
+
+
+def param_shardings(abstract_boxed: Any, mesh: Mesh | AbstractMesh) -> Any:
     """Shardings of parameters.
 
     Args:
-      abstract_boxed: `jax.eval_shape` of an initialiser that boxes its parameters (`models.policy.boxed_policy`).
+      abstract_boxed: boxed parameters, or `jax.eval_shape` of what makes them (`models.policy.boxed_policy`).
       mesh: the mesh.
 
     Returns:
@@ -79,6 +109,22 @@ def param_shardings(abstract_boxed: Any, mesh: Mesh) -> Any:
     return jax.tree.map(sharding, abstract_boxed, is_leaf=lambda leaf: isinstance(leaf, nn.LogicallyPartitioned))
 
 
+def init_shapes(boxed_init: Callable[[Key[Array, ""]], Any], mesh: Mesh | AbstractMesh) -> Any:
+    """The shapes of unboxed parameters, each with its sharding; nothing is made."""
+    boxed = jax.eval_shape(boxed_init, jax.eval_shape(jax.random.key, 0))
+    return shapes_in(nn.unbox(boxed), param_shardings(boxed, mesh))
+
+
+def shapes_in(shapes: Any, shardings: Any) -> Any:
+    """A tree of `jax.ShapeDtypeStruct`, each with its sharding of a tree of the same structure."""
+    return jax.tree.map(lambda x, to: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=to), shapes, shardings)
+
+
+def shardings_in(shapes: Any) -> Any:
+    """The shardings of a tree of arrays or of shapes that have them."""
+    return jax.tree.map(lambda leaf: leaf.sharding, shapes)
+
+
 def sharded_init(boxed_init: Callable[[Key[Array, ""]], Any], key: Key[Array, ""], mesh: Mesh) -> Any:
     """Unboxed parameters, each made in its own sharding.
 
@@ -87,11 +133,11 @@ def sharded_init(boxed_init: Callable[[Key[Array, ""]], Any], key: Key[Array, ""
       key: of the random values.
       mesh: the mesh.
     """
-    shardings = param_shardings(jax.eval_shape(boxed_init, key), mesh)
+    shardings = shardings_in(init_shapes(boxed_init, mesh))
     return jax.jit(lambda key: nn.unbox(boxed_init(key)), out_shardings=shardings)(key)
 
 
-def state_shardings(abstract_state: Any, params: Any, mesh: Mesh) -> Any:
+def state_shardings(abstract_state: Any, params: Any, mesh: Mesh | AbstractMesh) -> Any:
     """Shardings of a training state: what mirrors a parameter (a moment) is split like it, the rest is replicated.
 
     Args:
@@ -128,13 +174,17 @@ def shard_batch(batch: Any, mesh: Mesh) -> Any:
       UserError: the rows do not divide.
     """
     sharding = batch_sharding(mesh)
-    shards = mesh.shape["data"] * mesh.shape["fsdp"]
 
     def put(rows: Any) -> Array:
         rows = np.asarray(rows)
-        total = rows.shape[0] * jax.process_count()
-        if total % shards:
-            raise UserError(f"A batch of {total} rows does not split over {shards} devices; choose a multiple of it.")
+        check_rows(rows.shape[0] * jax.process_count(), mesh)
         return jax.make_array_from_process_local_data(sharding, rows)
 
     return jax.tree.map(put, batch)
+
+
+def check_rows(total: int, mesh: Mesh) -> None:
+    """Refuses a batch whose rows do not divide: a UserError."""
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    if total % shards:
+        raise UserError(f"A batch of {total} rows does not split over {shards} devices; choose a multiple of it.")

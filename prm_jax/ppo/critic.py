@@ -9,14 +9,17 @@ width.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import scores
+from prm_jax.models.policy import boxed_scorer, scores
+from prm_jax.parallel.shardings import unboxed
 from prm_jax.ppo.advantages import masked_mean
 from prm_jax.ppo.forward import shift_right
 from prm_jax.ppo.rewards import score_from_logit
@@ -24,14 +27,31 @@ from prm_jax.ppo.rewards import score_from_logit
 CriticKind = Literal["head", "prm"]
 
 
-def init_head(width: int, hidden: int, key: Key[Array, ""]) -> dict[str, Array]:
-    """Parameters of kind `"head"` on features of `width`; the output starts at zero, so V = 0 at first."""
+def boxed_critic(kind: CriticKind, model: ModelConfig, hidden: int, key: Key[Array, ""]) -> dict[str, Any]:
+    """Parameters of a critic, each boxed with its logical axes.
+
+    Args:
+      kind: which.
+      model: configuration of the trunk.
+      hidden: width of the MLP of kind `"head"`, whose output starts at zero, so that V = 0 at first.
+      key: of the random values.
+    """
+    if kind == "prm":
+        return {"prm": boxed_scorer(model, key), "scale": jnp.ones(()), "offset": jnp.zeros(())}
+    w_in = jax.random.normal(key, (model.width, hidden), jnp.float32) * model.width**-0.5
+    zeros = jnp.zeros((hidden,), jnp.float32)
     return {
-        "w_in": jax.random.normal(key, (width, hidden), jnp.float32) * width**-0.5,
-        "b_in": jnp.zeros((hidden,), jnp.float32),
-        "w_out": jnp.zeros((hidden,), jnp.float32),
+        "w_in": nn.LogicallyPartitioned(w_in, ("embed", "mlp")),
+        "b_in": nn.LogicallyPartitioned(zeros, ("mlp",)),
+        "w_out": nn.LogicallyPartitioned(zeros, ("mlp",)),
         "b_out": jnp.zeros((), jnp.float32),
     }
+
+
+@functools.partial(jax.jit, static_argnames=("model", "hidden"))
+def init_head(model: ModelConfig, hidden: int, key: Key[Array, ""]) -> dict[str, Array]:
+    """Parameters of kind `"head"`, split over the mesh if one is set; `hidden` as for `boxed_critic`."""
+    return unboxed(boxed_critic("head", model, hidden, key))
 
 
 def init_from_prm(prm_params: Any) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Learner:
             critic_params = critic.init_from_prm(scorer_params)
         else:
             key = jax.random.fold_in(jax.random.key(self.config.seed), 0)
-            critic_params = critic.init_head(self.model.width, self.config.critic.width, key)
+            critic_params = critic.init_head(self.model, self.config.critic.width, key)
         self.state = init_state(self.config, policy_params, critic_params)
         self.frozen_scorer = scorer_params if self.arm.scorer else None
         if self.arm.refresh is not None:

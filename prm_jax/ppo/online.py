@@ -16,12 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import AbstractMesh, Mesh
 from jaxtyping import Array, Float, Int, Key
 
 from prm_jax.batches import TokenBatch
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import scores
+from prm_jax.models.policy import boxed_scorer, scores
+from prm_jax.parallel.shardings import constrain_tree, init_shapes, shardings_in, split_rows, state_shardings
 from prm_jax.ppo.arms import PrmRefreshConfig
 from prm_jax.ppo.forward import at_narrowest_width
 from prm_jax.ppo.rollout import Rollout
@@ -108,17 +110,28 @@ def make_refresh(
     The metrics are the means of those of `step_loss`. The buffers of the PRM and its optimiser are given away. Drawn
     rows are cut to the narrowest of `widths` that holds them.
     """
+    learn = make_learn(config, model, widths)
+
+    def refresh(state: RefreshState, key: Key[Array, ""]) -> tuple[RefreshState, Metrics]:
+        available = jnp.minimum(jnp.asarray(state.filled), state.rows.tokens.shape[0])
+        learner, metrics = learn((state.params, state.opt_state), split_rows(state.rows), available, key)
+        return state.replace(params=learner[0], opt_state=learner[1]), metrics
+
+    return refresh
+
+
+def make_learn(config: PrmRefreshConfig, model: ModelConfig, widths: tuple[int, ...]) -> Callable[..., Any]:
+    """The jitted part of a refresh: `((params, opt_state), rows, available, key) -> ((params, opt_state), metrics)`."""
     tx = make_optimizer(config)
 
     def loss(params: Any, batch: Any) -> tuple[Float[Array, ""], Metrics]:
         return step_loss(scores(params, model, batch.tokens, batch.segments, batch.positions), batch)
 
-    @functools.partial(jax.jit, donate_argnums=0)
     def learn(learner: Any, rows: Any, available: Int[Array, ""], key: Key[Array, ""]) -> tuple[Any, Metrics]:
         def step(carry: Any, key: Key[Array, ""]) -> tuple[Any, Metrics]:
             params, opt_state = carry
             drawn = jax.random.randint(key, (config.batch_size,), 0, available)
-            batch = jax.tree.map(lambda x: x[drawn], rows)
+            batch = split_rows(jax.tree.map(lambda x: x[drawn], rows))
             gradients, metrics = at_narrowest_width(
                 lambda rows: jax.grad(loss, has_aux=True)(params, rows), batch, batch.segments, widths
             )
@@ -126,16 +139,15 @@ def make_refresh(
             return (optax.apply_updates(params, changes), opt_state), metrics
 
         learner, metrics = jax.lax.scan(step, learner, jax.random.split(key, config.steps))
-        return learner, jax.tree.map(jnp.mean, metrics)
+        return constrain_tree(learner, lambda mesh: shardings_of(learner, model, mesh)), jax.tree.map(jnp.mean, metrics)
 
-    def refresh(state: RefreshState, key: Key[Array, ""]) -> tuple[RefreshState, Metrics]:
-        capacity = state.rows.tokens.shape[0]
-        rows = jax.tree.map(jnp.asarray, state.rows)
-        available = jnp.minimum(jnp.asarray(state.filled), capacity)
-        (params, opt_state), metrics = learn((state.params, state.opt_state), rows, available, key)
-        return state.replace(params=params, opt_state=opt_state), metrics
+    return jax.jit(learn, donate_argnums=0)
 
-    return refresh
+
+def shardings_of(learner: Any, model: ModelConfig, mesh: Mesh | AbstractMesh) -> Any:
+    """Shardings of the PRM and its optimiser, or of their shapes."""
+    params = shardings_in(init_shapes(functools.partial(boxed_scorer, model), mesh))
+    return state_shardings(learner, params, mesh)
 
 
 def step_auc(token_scores: Float[np.ndarray, "B T"], rows: TokenBatch) -> float:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.struct
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -95,8 +94,8 @@ def assemble(prompts: PromptBatch, completions: Any) -> Rollout:
       completions: `sampling.sample.Completions`: tokens, logprobs [B, N], lengths [B].
 
     Returns:
-      A rollout with the sampler's `logprobs`; reference, values and rewards are zero and every row is
-      known.
+      A rollout of numpy arrays, whole on every host, which all read it; what is jitted splits its rows over the
+      mesh. It has the sampler's `logprobs`; reference, values and rewards are zero and every row is known.
     """
     starts, lengths = np.asarray(prompts.lengths), np.asarray(completions.lengths)
     sampled, logprobs = np.asarray(completions.tokens), np.asarray(completions.logprobs)
@@ -115,19 +114,19 @@ def assemble(prompts: PromptBatch, completions: Any) -> Rollout:
 
     prompt_tokens = np.asarray(prompts.tokens)
     tokens = place(prompt_tokens, sampled).astype(np.int32)
-    zeros = jnp.zeros(tokens.shape, jnp.float32)
+    zeros = np.zeros(tokens.shape, np.float32)
     return Rollout(
-        tokens=jnp.asarray(tokens),
-        segments=jnp.asarray(inside, jnp.int32),
-        positions=jnp.asarray(np.where(inside, columns, 0), jnp.int32),
-        completion=jnp.asarray(completion),
-        logprobs=jnp.asarray(place(np.zeros(prompt_tokens.shape), logprobs), jnp.float32),
+        tokens=tokens,
+        segments=inside.astype(np.int32),
+        positions=np.where(inside, columns, 0).astype(np.int32),
+        completion=completion,
+        logprobs=place(np.zeros(prompt_tokens.shape), logprobs).astype(np.float32),
         ref_logprobs=zeros,
         values=zeros,
         rewards=zeros,
-        problem=jnp.asarray(prompts.problem, jnp.int32),
-        known=jnp.ones(len(starts), bool),
-        judged=jnp.asarray(completion),
+        problem=np.asarray(prompts.problem, np.int32),
+        known=np.ones(len(starts), bool),
+        judged=completion,
     )
 
 

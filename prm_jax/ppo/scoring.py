@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import policy_forward, scores, token_logprobs
+from prm_jax.parallel.shardings import constrain, split_rows
 from prm_jax.ppo import critic as critics
 from prm_jax.ppo import forward
 from prm_jax.ppo.critic import CriticKind
@@ -34,14 +35,19 @@ def _in_pieces(score: Callable[[Rows], Any], rollout: Rollout, batch: int, width
     size = next(size for size in range(min(batch, total), 0, -1) if total % size == 0)
     order = jnp.argsort(jnp.sum(rollout.segments > 0, axis=1))
     rows = (rollout.tokens, rollout.segments, rollout.positions)
-    pieces = jax.tree.map(lambda x: x[order].reshape(total // size, size, length), rows)
+    pieces = jax.tree.map(lambda x: _each_split(x[order].reshape(total // size, size, length)), rows)
 
     def padded(rows: Rows) -> Any:
         return jax.tree.map(lambda x: jnp.pad(x, ((0, 0), (0, length - x.shape[1]))), score(rows))
 
     scored = jax.lax.map(lambda rows: forward.at_narrowest_width(padded, rows, rows[1], widths), pieces)
     back = jnp.argsort(order)
-    return jax.tree.map(lambda x: x.reshape(total, length)[back], scored)
+    return split_rows(jax.tree.map(lambda x: _each_split(x).reshape(total, length)[back], scored))
+
+
+def _each_split(pieces: Array) -> Array:
+    """The rows of every piece over the mesh, not the pieces: those come one after the other."""
+    return constrain(pieces, None, "batch", "length")
 
 
 @functools.partial(jax.jit, static_argnames=("model", "kind", "temperature", "batch", "widths"))
@@ -97,4 +103,5 @@ def score_steps(
     def score(rows: Rows) -> Float[Array, "b T"]:
         return score_from_logit(scores(scorer, model, *rows))
 
-    return _in_pieces(score, rollout, batch, widths)
+    # Every host reads the scores.
+    return constrain(_in_pieces(score, rollout, batch, widths), None, None)

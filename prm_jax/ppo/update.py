@@ -14,10 +14,12 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import policy_forward
+from prm_jax.models.policy import boxed_policy, policy_forward
+from prm_jax.parallel.shardings import constrain_tree, init_shapes, shardings_in, split_rows, state_shardings
 from prm_jax.ppo import advantages, critic, forward, losses
 from prm_jax.ppo.config import PpoConfig
 from prm_jax.ppo.critic import CriticKind
@@ -84,6 +86,24 @@ def init_state(config: PpoConfig, params: Any, critic_params: Any) -> PpoState:
         critic=critic_params,
         critic_opt_state=critic_tx.init(critic_params),
         kl_coefficient=jnp.float32(config.kl_coefficient),
+    )
+
+
+def shardings_of(
+    state: PpoState, config: PpoConfig, model: ModelConfig, kind: CriticKind, mesh: Mesh | AbstractMesh
+) -> PpoState:
+    """Shardings of a state, or of its shapes: networks by their logical axes, moments like their parameters."""
+    init_policy = functools.partial(boxed_policy, model)
+    init_critic = functools.partial(critic.boxed_critic, kind, model, config.critic.width)
+    policy, value = (shardings_in(init_shapes(init, mesh)) for init in (init_policy, init_critic))
+    whole = NamedSharding(mesh, PartitionSpec())
+    return PpoState(
+        step=whole,
+        params=policy,
+        opt_state=state_shardings(state.opt_state, policy, mesh),
+        critic=value,
+        critic_opt_state=state_shardings(state.critic_opt_state, value, mesh),
+        kl_coefficient=whole,
     )
 
 
@@ -201,12 +221,12 @@ def make_update(
     gradient = make_gradient(config, model, kind)
 
     def update(state: PpoState, rollout: Rollout, key: Key[Array, ""]) -> tuple[PpoState, Metrics]:
-        rows, rollout_metrics = prepare(config, rollout, state.kl_coefficient)
+        rows, rollout_metrics = prepare(config, split_rows(rollout), state.kl_coefficient)
         policy_learns = state.step >= config.value_only_updates
 
         def step(carry: Any, indices: Int[Array, " M"]) -> tuple[Any, Metrics]:
             params, opt_state, critic_params, critic_opt_state = carry
-            batch = jax.tree.map(lambda x: x[indices], rows)
+            batch = split_rows(jax.tree.map(lambda x: x[indices], rows))
             (policy_grad, critic_grad), metrics = gradient(params, critic_params, batch, state.kl_coefficient)
             changes, next_opt_state = tx.update(policy_grad, opt_state, params)
             moved = (optax.apply_updates(params, changes), next_opt_state)
@@ -237,6 +257,6 @@ def make_update(
             critic_opt_state=critic_opt_state,
             kl_coefficient=coefficient,
         )
-        return state, metrics
+        return constrain_tree(state, lambda mesh: shardings_of(state, config, model, kind, mesh)), metrics
 
     return jax.jit(update, donate_argnums=0)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from prm_jax.errors import UserError
+from prm_jax.parallel.shardings import constrain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ class SamplingConfig:
         logits = logits / self.temperature
         perturbed = self.truncate(logits)
         if not self.greedy:
-            perturbed += gumbel_noise(keys, positions, logits.shape[-1])
+            perturbed += constrain(gumbel_noise(keys, positions, logits.shape[-1]), "batch", "vocab")
         tokens = _largest(perturbed)
         chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
         return tokens, chosen - jax.nn.logsumexp(logits, axis=-1)

@@ -22,7 +22,7 @@ from prm_jax.models.cache import KVCache, init_cache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
 from prm_jax.models.stacking import unroll
-from prm_jax.parallel.shardings import constrain
+from prm_jax.parallel.shardings import constrain, split_rows
 from prm_jax.sampling.rules import SamplingConfig
 
 # When half of the rows have finished, the others go on as a batch of half the size: at most this often, and never
@@ -99,7 +99,8 @@ class _Sampler:
             lengths=jnp.zeros(batch, jnp.int32),
             finished=jnp.zeros(batch, bool),
         )
-        rows = _Rows(jnp.arange(batch), keys, lengths, jnp.zeros(batch, jnp.int32), empty, cache)
+        # The cache stands on the mesh already, by its heads too.
+        rows = _Rows(*split_rows((jnp.arange(batch), keys, lengths, jnp.zeros(batch, jnp.int32), empty)), cache)
         return self._choose(rows, hidden[:, -1:], 0)
 
     def advance(self, rows: _Rows, step: Int[Array, ""], width: int) -> _Rows:
@@ -137,7 +138,7 @@ def _batch_sizes(batch: int) -> list[int]:
 
 
 @functools.partial(jax.jit, static_argnames=("model", "config", "eos_id"))
-def _sample(
+def sample_arrays(
     params: Any,
     tokens: Int[Array, "B P"],
     lengths: Int[Array, " B"],
@@ -147,6 +148,7 @@ def _sample(
     config: SamplingConfig,
     eos_id: int,
 ) -> Completions:
+    """The jitted part of `sample`, whose arguments they are: prompts as arrays of whole rows."""
     # Stacked parameters are sliced here, once, and not in the loop.
     trunk, unrolled = unroll(params["trunk"], model)
     sampler = _Sampler(Decoder(unrolled), {"params": trunk}, config, eos_id)
@@ -196,4 +198,4 @@ def sample(
     """
     tokens, lengths = jnp.asarray(prompts.tokens, jnp.int32), jnp.asarray(prompts.lengths, jnp.int32)
     seeds = jnp.asarray(seeds, jnp.uint32)
-    return _sample(params, tokens, lengths, seeds, model=model, config=config, eos_id=eos_id)
+    return sample_arrays(params, tokens, lengths, seeds, model=model, config=config, eos_id=eos_id)

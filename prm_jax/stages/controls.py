@@ -94,7 +94,9 @@ def _own_rows(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> 
     samples = max(1, wanted // len(served))
     chosen = np.random.default_rng(seed).permutation(served)[: wanted // samples]
     problems = [practice[index] for index in chosen]
-    prompts, written = writer.completions(load_policy(run, "sft", writer.model), problems, samples, seed)
+    with mesh_of(experiment) as mesh:
+        policy = load_policy(run, "sft", writer.model, mesh)
+        prompts, written = writer.completions(policy, problems, samples, seed)
     texts = step_table(prompts, written, tokenizer).texts
     answered = [problems[row // samples] for row in range(len(texts))]
     # A resumed run replays the verdicts, so that it learns from the same programs.

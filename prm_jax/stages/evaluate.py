@@ -27,7 +27,15 @@ from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.prm import SCORE_BATCH, labelled_programs
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
-from prm_jax.stages.workbench import load_policy, load_scorer, load_tokenizer, model_config, token_scorer, writer_of
+from prm_jax.stages.workbench import (
+    load_policy,
+    load_scorer,
+    load_tokenizer,
+    mesh_of,
+    model_config,
+    token_scorer,
+    writer_of,
+)
 
 OWN_SAMPLES_PER_PROBLEM = 4
 """Of the samples drawn for pass@k, those that the PRM is judged on: tracing costs more than grading."""
@@ -74,8 +82,8 @@ def _evaluate_policy(
     config, tokenizer = experiment.evaluation, load_tokenizer(run)
     writer = writer_of(experiment, tokenizer, config.temperature)
     problems = problems_of(experiment.problems, "evaluation")
-    params = load_policy(run, stage, writer.model)
-    with Sandbox(experiment.sandbox) as sandbox:
+    with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
+        params = load_policy(run, stage, writer.model, mesh)
         limits = reference_limits(problems, sandbox)
         samples = draw_samples(
             problems,
@@ -96,15 +104,17 @@ def _evaluate_prm(experiment: Experiment, run: RunDirectory, folder: epath.Path)
     score = functools.partial(
         score_programs, tokenizer=tokenizer, max_length=experiment.text.max_length, batch_size=SCORE_BATCH
     )
-    prm = token_scorer(load_scorer(run, "prm", model), model)
-    twin = token_scorer(load_scorer(run, "prm_blind", model), model)
     mutants = labelled_programs(run, "test")
-    own = score(prm, _own_programs(experiment, run))
+    programs = _own_programs(experiment, run)
+    with mesh_of(experiment) as mesh:
+        prm = token_scorer(load_scorer(run, "prm", model, mesh), model)
+        twin = token_scorer(load_scorer(run, "prm_blind", model, mesh), model)
+        own, judged, blind = score(prm, programs), score(prm, mutants), score(twin, mutants, prompt=False)
     result = evaluate_prm(
         "prm",
-        score(prm, mutants),
+        judged,
         own,
-        score(twin, mutants, prompt=False),
+        blind,
         threshold=config.first_wrong_threshold,
         seed=config.seed,
         resamples=config.resamples,

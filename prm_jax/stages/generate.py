@@ -7,7 +7,7 @@ from prm_jax.execution.sandbox import Sandbox
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.problem_sets import find_problem
 from prm_jax.stages.run_directory import RunDirectory
-from prm_jax.stages.workbench import load_policy, load_tokenizer, writer_of
+from prm_jax.stages.workbench import load_policy, load_tokenizer, mesh_of, writer_of
 
 
 def generate(
@@ -26,8 +26,9 @@ def generate(
     run = RunDirectory(run_dir)
     found = find_problem(experiment.problems, problem)
     writer = writer_of(experiment, load_tokenizer(run))
-    params = load_policy(run, arm if arm == "sft" else f"ppo/{arm}", writer.model)
-    (texts,) = writer.texts(params, [found], samples, seed)
+    with mesh_of(experiment) as mesh:
+        params = load_policy(run, arm if arm == "sft" else f"ppo/{arm}", writer.model, mesh)
+        (texts,) = writer.texts(params, [found], samples, seed)
     with Sandbox(experiment.sandbox) as sandbox:
         limits = reference_limits([found], sandbox)
         verdicts = grade([(found, text) for text in texts], sandbox, hidden=True, limits=limits)

@@ -213,11 +213,12 @@ def _own_rows(experiment: Experiment, run: RunDirectory, length: int) -> tuple[T
     config = experiment.prm_samples
     tokenizer = load_tokenizer(run)
     writer = writer_of(experiment, tokenizer)
-    params = load_policy(run, "sft", writer.model)
     practice = problems_of(experiment.problems, "practice")
     chosen = np.random.default_rng(experiment.seed).permutation(len(practice))[: config.problems]
     problems = [practice[index] for index in chosen]
-    prompts, written = writer.completions(params, problems, config.samples_per_problem, experiment.seed)
+    with mesh_of(experiment) as mesh:
+        params = load_policy(run, "sft", writer.model, mesh)
+        prompts, written = writer.completions(params, problems, config.samples_per_problem, experiment.seed)
     table = step_table(prompts, written, tokenizer)
     pairs = list(zip((problems[i] for i in prompts.problem // config.samples_per_problem), table.texts, strict=True))
     with Sandbox(experiment.sandbox) as sandbox:

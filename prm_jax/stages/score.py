@@ -14,7 +14,7 @@ from prm_jax.labelling.labelled_program import Label
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.problem_sets import find_problem
 from prm_jax.stages.run_directory import RunDirectory
-from prm_jax.stages.workbench import load_scorer, load_tokenizer, model_config, token_scorer
+from prm_jax.stages.workbench import load_scorer, load_tokenizer, mesh_of, model_config, token_scorer
 from prm_jax.text.steps import split_steps
 
 MARKS = {Label.RIGHT: "right", Label.WRONG: "WRONG", Label.NEUTRAL: ""}
@@ -36,12 +36,14 @@ def score(experiment: Experiment, run_dir: str, file: str, problem: str) -> None
     found = find_problem(experiment.problems, problem)
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
-    scorer = token_scorer(load_scorer(run, "prm", model), model)
-    with Sandbox(experiment.sandbox) as sandbox:
+    with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
+        scorer = token_scorer(load_scorer(run, "prm", model, mesh), model)
         (row,) = label_samples([(found, path.read_text())], sandbox, experiment.labels)
-    if row is None:
-        raise UserError(f"the sandbox could not judge {file!r} twice alike: repeat the command, or mend the program")
-    (scored,) = score_programs(scorer, [row], tokenizer, experiment.text.max_length, batch_size=1)
+        if row is None:
+            raise UserError(
+                f"the sandbox could not judge {file!r} twice alike: repeat the command, or mend the program"
+            )
+        (scored,) = score_programs(scorer, [row], tokenizer, experiment.text.max_length, batch_size=1)
     print(f"{found.id}: {found.prompt}\n")
     print("\n".join(_lines(scored)))
     print(f"\nverdict on the visible tests: {row.outcome}")

@@ -28,7 +28,7 @@ from prm_jax.execution.verdict import Outcome
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import boxed_policy, boxed_scorer, scores
 from prm_jax.parallel.mesh import make_mesh
-from prm_jax.parallel.shardings import param_shardings, state_shardings
+from prm_jax.parallel.shardings import init_shapes, shapes_in, shardings_in, state_shardings
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.engine import sample_many
 from prm_jax.sampling.rules import SamplingConfig
@@ -85,14 +85,10 @@ def load_scorer(run: RunDirectory, stage: str, model: ModelConfig, mesh: Mesh | 
 
 
 def _load(folder: epath.Path, boxed_init: BoxedInit, mesh: Mesh | None) -> Any:
-    boxed = jax.eval_shape(boxed_init, jax.random.key(0))
-    abstract = nn.unbox(boxed)
-    if mesh is not None:
-        abstract = jax.tree.map(
-            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-            abstract,
-            param_shardings(boxed, mesh),
-        )
+    if mesh is None:
+        abstract = nn.unbox(jax.eval_shape(boxed_init, jax.random.key(0)))
+    else:
+        abstract = init_shapes(boxed_init, mesh)
     with Checkpointer(folder / "params", keep=1) as checkpoints:
         return checkpoints.restore(0, abstract)
 
@@ -116,10 +112,15 @@ def sharded_train_state(
       optimizer: what is to train them.
       mesh: where.
     """
-    make = functools.partial(create, tx=optimizer)
-    of_params = param_shardings(jax.eval_shape(boxed_init, jax.random.key(0)), mesh)
-    shardings = state_shardings(jax.eval_shape(make, params), of_params, mesh)
-    return jax.jit(make, out_shardings=shardings)(params), shardings
+    shardings = shardings_in(train_state_shapes(boxed_init, optimizer, mesh))
+    return jax.jit(functools.partial(create, tx=optimizer), out_shardings=shardings)(params), shardings
+
+
+def train_state_shapes(boxed_init: BoxedInit, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """The shapes of such a state, each with its sharding."""
+    params = init_shapes(boxed_init, mesh)
+    state = jax.eval_shape(functools.partial(create, tx=optimizer), params)
+    return shapes_in(state, state_shardings(state, shardings_in(params), mesh))
 
 
 def prompt_batch(problems: Sequence[Problem], tokenizer: Tokenizer, max_prompt: int) -> PromptBatch:

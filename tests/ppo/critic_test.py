@@ -16,7 +16,7 @@ ROWS = (TOKENS, jnp.ones_like(TOKENS), jnp.tile(jnp.arange(8), (3, 1)))
 
 
 def test_head_starts_at_zero_and_its_loss_never_reaches_the_policy():
-    params, head = jax.jit(init_policy, static_argnums=0)(MODEL, KEY), critic.init_head(MODEL.width, 8, KEY)
+    params, head = jax.jit(init_policy, static_argnums=0)(MODEL, KEY), critic.init_head(MODEL, 8, KEY)
 
     def value_sum(params, head):
         hidden, _, _ = policy_forward(params, MODEL, *ROWS, 1.0)
@@ -30,7 +30,7 @@ def test_head_starts_at_zero_and_its_loss_never_reaches_the_policy():
 
 
 def test_a_value_reads_only_what_came_before_its_token():
-    params, head = jax.jit(init_policy, static_argnums=0)(MODEL, KEY), critic.init_head(MODEL.width, 8, KEY)
+    params, head = jax.jit(init_policy, static_argnums=0)(MODEL, KEY), critic.init_head(MODEL, 8, KEY)
     head["w_out"] = jnp.ones_like(head["w_out"])
 
     def values(tokens):

@@ -58,7 +58,7 @@ def make_rollout() -> tuple[dict, Rollout]:
         known=jnp.ones(8, bool),
         judged=jnp.asarray(completion),
     )
-    head = critic.init_head(MODEL.width, 8, KEY)
+    head = critic.init_head(MODEL, 8, KEY)
     reference = jax.tree.map(lambda x: x * 1.05, params)
     rollout, _ = scoring.score_policy(
         params, reference, head, rollout, model=MODEL, kind="head", temperature=1.0, batch=4
@@ -67,7 +67,7 @@ def make_rollout() -> tuple[dict, Rollout]:
 
 
 def new_state(config, params):
-    return update.init_state(config, params, critic.init_head(MODEL.width, 8, KEY))
+    return update.init_state(config, params, critic.init_head(MODEL, 8, KEY))
 
 
 def assert_trees_close(a, b, **tolerance):
@@ -102,7 +102,7 @@ def test_one_scan_equals_a_hand_loop():
 @pytest.mark.slow
 def test_narrow_minibatches_give_the_same_gradient():
     params, rollout = make_rollout()
-    head = critic.init_head(MODEL.width, 8, KEY)
+    head = critic.init_head(MODEL, 8, KEY)
     batch, _ = prepare(CONFIG, rollout, jnp.float32(0.02))
     short = jax.tree.map(lambda x: x[jnp.array([0, 2, 5, 6])], batch)
     wide, _ = gradient(CONFIG)(params, head, short, jnp.float32(0.02))
@@ -146,7 +146,7 @@ def test_ratio_is_one_before_the_first_step():
     params, rollout = make_rollout()
     batch, metrics = prepare(CONFIG, rollout, jnp.float32(0.02))
     half = jax.tree.map(lambda x: x[:4], batch)
-    _, got = gradient(CONFIG)(params, critic.init_head(MODEL.width, 8, KEY), half, jnp.float32(0.02))
+    _, got = gradient(CONFIG)(params, critic.init_head(MODEL, 8, KEY), half, jnp.float32(0.02))
     assert float(got["clip_fraction"]) == 0.0
     assert float(got["update_kl"]) == pytest.approx(0.0, abs=1e-6)
     mask = np.asarray(half.mask)

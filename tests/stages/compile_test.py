@@ -1,0 +1,141 @@
+"""The command `compile`: what it prints and how it ends, on simulated CPU devices in place of a slice's.
+
+One slow test compiles for a TPU; it needs libtpu.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+import pytest
+
+import gin
+from prm_jax import cli
+from prm_jax.ahead import slices
+from prm_jax.ahead.forecast import bytes_wanted
+from prm_jax.models.config import ModelConfig
+from prm_jax.parallel.mesh import MeshConfig
+from prm_jax.ppo.arms import Arm
+from prm_jax.ppo.config import PpoConfig
+from prm_jax.stages import compile as command
+from prm_jax.stages.experiment import Experiment, LearningConfig, ProblemSets, TextConfig
+
+LEARNING = LearningConfig(batch_size=8)
+EXPERIMENT = Experiment(
+    "forecast",
+    ProblemSets(),
+    text=TextConfig(vocabulary_size=64, max_length=24, max_prompt=8),
+    model=ModelConfig(width=16, layers=2, heads=2, kv_heads=2, mlp_width=32),
+    mesh=MeshConfig(data=2, fsdp=2, tensor=1),
+    sft=LEARNING,
+    prm=LEARNING,
+    ppo=PpoConfig(prompts_per_update=8, samples_per_prompt=1, max_new_tokens=8, minibatches=2, score_batch=8),
+    arms=(Arm("outcome"),),
+)
+NAMES = ["sft step", "prm step", "sample: prefill", "sample: decode", "score policy", "ppo update"]
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    monkeypatch.chdir(pathlib.Path(__file__).parents[2])
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture
+def four_devices(monkeypatch):
+    monkeypatch.setattr(command, "slice_devices", lambda wanted: jax.devices()[: wanted.chips])
+
+
+@pytest.mark.slow
+def test_every_stage_is_told_and_fits(four_devices, capsys):
+    assert command.compile(EXPERIMENT, "", "v5e-4", json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["slice"], told["ordered_as"], told["chips"]) == ("v5e:2x2", "v5e-4", 4)
+    assert told["fits"] and told["remedies"] == {} and told["mesh"] == {"data": 2, "fsdp": 2, "tensor": 1}
+    programs = {each["name"]: each for each in told["programs"]}
+    assert list(programs) == NAMES
+    # To a token, forwards: two operations for each weight, and for scores and values of each layer 2 x 24 x 16.
+    weights = 2 * (4 * 16 * 16 + 3 * 16 * 32) + 64 * 16
+    assert programs["sft step"]["flops"] == 3 * 8 * 24 * (2 * weights + 2 * 2 * (2 * 24 * 16))
+    assert programs["sft step"]["traffic"]["all-reduce"]["bytes"] > 0
+    # The state alone: parameters and two moments, on each device a half of them.
+    assert programs["sft step"]["bytes"] > 3 * 4 * weights / 2
+    # Seven more tokens after the one of the prefill.
+    assert programs["sample: decode"]["flops"] > programs["sample: prefill"]["flops"] / 8 * 6
+
+
+def test_what_does_not_fit_ends_with_1_and_the_cheapest_change_that_helps(four_devices, monkeypatch, capsys):
+    real = command.programs
+    monkeypatch.setattr(command, "programs", lambda *args: [p for p in real(*args) if p.name == "sft step"])
+
+    def with_memory(memory):
+        chip = dataclasses.replace(slices.CHIPS["v5e"], memory=memory)
+        monkeypatch.setitem(slices.CHIPS, "v5e", chip)
+        status = command.compile(EXPERIMENT, "", "v5e:2x2")
+        return status, capsys.readouterr().out
+
+    status, out = with_memory(16 * 2**30)
+    assert status == 0 and "v5e:2x2 (v5e-4): 4 chips" in out and "  fits" in out
+    needed = json_bytes(capsys)
+    status, out = with_memory(0.999 * needed)
+    assert status == 1 and "DOES NOT FIT" in out and "sft step fits with --gin." in out
+    status, out = with_memory(1000)
+    assert status == 1 and "nothing that was tried makes it fit" in out
+
+
+def json_bytes(capsys) -> float:
+    command.compile(EXPERIMENT, "", "v5e:2x2", json=True)
+    return json.loads(capsys.readouterr().out)["programs"][0]["bytes"]
+
+
+def flags(name, experiment=EXPERIMENT, chips=4):
+    return [change.flags for change in command.changes(experiment, name, chips)]
+
+
+def test_changes_come_from_cheap_to_dear():
+    remat, split = "--gin.ModelConfig.remat=True", ("--gin.MeshConfig.data=-1", "--gin.MeshConfig.fsdp=4")
+    found = flags("sft step")
+    assert found[:3] == [(remat,), split, (remat, *split)]
+    assert found[3] == (
+        remat, *split, "--gin.sft/LearningConfig.batch_size=4", "--gin.sft/OptimizerConfig.accumulate=2",
+    )  # fmt: skip
+    assert flags("sample")[0] == split and flags("sample")[1] == (*split, "--gin.PpoConfig.prompts_per_update=4")
+    assert flags("ppo update")[-1][-1] == "--gin.PpoConfig.minibatches=8"
+
+
+def test_changes_change_the_experiment():
+    first, *_, last = command.changes(EXPERIMENT, "sft step", 4)
+    assert first.experiment == dataclasses.replace(EXPERIMENT, model=dataclasses.replace(EXPERIMENT.model, remat=True))
+    sft = last.experiment.sft
+    assert last.experiment.mesh == MeshConfig(data=-1, fsdp=4, tensor=1)
+    assert (sft.batch_size, sft.optimizer.accumulate) == (1, 8)
+
+
+def test_the_compilers_refusal_is_read():
+    message = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 23.40G of 15.75G hbm. Exceeded by 7.65G."
+    assert bytes_wanted(message) == pytest.approx(23.4 * 2**30)
+    assert bytes_wanted("INTERNAL: something else") is None
+
+
+def test_the_command_line_gives_the_exit_status(monkeypatch):
+    seen = []
+
+    def compiled(experiment, run_dir, topology, json):
+        seen.append((topology, json))
+        return 1
+
+    monkeypatch.setattr(command, "compile", compiled)
+    assert cli.main(["compile", "--topology=v5e-1", "--json", "--gin_file=gin/quickstart.gin"]) == 1
+    assert seen == [("v5e-1", True)]
+
+
+@pytest.mark.slow
+def test_a_slice_that_is_not_there_is_compiled_for(capsys):
+    pytest.importorskip("libtpu")
+    experiment = dataclasses.replace(EXPERIMENT, mesh=MeshConfig(data=1, fsdp=2, tensor=2))
+    assert command.compile(experiment, "", "v5e:2x2", json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in told["programs"]] == NAMES
+    assert {"all-gather", "all-reduce"} <= set(told["programs"][0]["traffic"])
