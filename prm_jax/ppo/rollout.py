@@ -115,19 +115,20 @@ def assemble(prompts: PromptBatch, completions: Any) -> Rollout:
     prompt_tokens = np.asarray(prompts.tokens)
     tokens = place(prompt_tokens, sampled).astype(np.int32)
     zeros = np.zeros(tokens.shape, np.float32)
-    return Rollout(
-        tokens=tokens,
-        segments=inside.astype(np.int32),
-        positions=np.where(inside, columns, 0).astype(np.int32),
-        completion=completion,
-        logprobs=place(np.zeros(prompt_tokens.shape), logprobs).astype(np.float32),
-        ref_logprobs=zeros,
-        values=zeros,
-        rewards=zeros,
-        problem=np.asarray(prompts.problem, np.int32),
-        known=np.ones(len(starts), bool),
-        judged=completion,
-    )
+    arrays: dict[str, Any] = {
+        "tokens": tokens,
+        "segments": inside.astype(np.int32),
+        "positions": np.where(inside, columns, 0).astype(np.int32),
+        "completion": completion,
+        "logprobs": place(np.zeros(prompt_tokens.shape), logprobs).astype(np.float32),
+        "ref_logprobs": zeros,
+        "values": zeros,
+        "rewards": zeros,
+        "problem": np.asarray(prompts.problem, np.int32),
+        "known": np.ones(len(starts), bool),
+        "judged": completion,
+    }
+    return Rollout(**arrays)
 
 
 def completion_ids(completions: Any, row: int) -> list[int]:

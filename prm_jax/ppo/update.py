@@ -96,7 +96,7 @@ def shardings_of(
     init_policy = functools.partial(boxed_policy, model)
     init_critic = functools.partial(critic.boxed_critic, kind, model, config.critic.width)
     policy, value = (shardings_in(init_shapes(init, mesh)) for init in (init_policy, init_critic))
-    whole = NamedSharding(mesh, PartitionSpec())
+    whole: Any = NamedSharding(mesh, PartitionSpec())
     return PpoState(
         step=whole,
         params=policy,

@@ -100,8 +100,9 @@ class _Sampler:
             finished=jnp.zeros(batch, bool),
         )
         # The cache stands on the mesh already, by its heads too.
-        rows = _Rows(*split_rows((jnp.arange(batch), keys, lengths, jnp.zeros(batch, jnp.int32), empty)), cache)
-        return self._choose(rows, hidden[:, -1:], 0)
+        index, token = jnp.arange(batch), jnp.zeros(batch, jnp.int32)
+        index, keys, lengths, token, empty = split_rows((index, keys, lengths, token, empty))
+        return self._choose(_Rows(index, keys, lengths, token, empty, cache), hidden[:, -1:], 0)
 
     def advance(self, rows: _Rows, step: Int[Array, ""], width: int) -> _Rows:
         """Reads the token of `step - 1` and chooses that of `step`; `width` is P."""

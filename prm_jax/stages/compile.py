@@ -141,7 +141,8 @@ def _smaller_parts(base: Change, name: str, parts: int) -> Iterator[Change]:
             learning = dataclasses.replace(learning, batch_size=size, optimizer=optimizer)
             scope = f"--gin.{stage}"
             flags = (f"{scope}/LearningConfig.batch_size={size}", f"{scope}/OptimizerConfig.accumulate={calls}")
-            yield Change((*base.flags, *flags), dataclasses.replace(experiment, **{stage: learning}))
+            smaller: dict[str, Any] = {stage: learning}
+            yield Change((*base.flags, *flags), dataclasses.replace(experiment, **smaller))
         return
     field, size = {
         "ppo": ("minibatches", ppo.minibatches * parts),
@@ -150,8 +151,11 @@ def _smaller_parts(base: Change, name: str, parts: int) -> Iterator[Change]:
     }.get(stage, ("", 0))
     if size:
         with contextlib.suppress(UserError):  # The minibatches do not divide the rollout.
-            smaller = dataclasses.replace(ppo, **{field: size})
-            yield Change((*base.flags, f"--gin.PpoConfig.{field}={size}"), dataclasses.replace(experiment, ppo=smaller))
+            smaller = {field: size}
+            yield Change(
+                (*base.flags, f"--gin.PpoConfig.{field}={size}"),
+                dataclasses.replace(experiment, ppo=dataclasses.replace(ppo, **smaller)),
+            )
 
 
 def as_table(wanted: Slice, mesh: Mesh, found: list[Forecast]) -> list[str]:

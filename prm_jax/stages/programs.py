@@ -99,7 +99,7 @@ def _learning(
     check_rows(learning.batch_size, mesh)
     optimizer = make_optimizer(learning.optimizer)
     state = train_state_shapes(boxed_init, optimizer, mesh)
-    step = make_train_step(loss, optimizer, seed=experiment.seed, state_shardings=shardings_in(state))
+    step: Any = make_train_step(loss, optimizer, seed=experiment.seed, state_shardings=shardings_in(state))
     batch = TokenBatch(*(_rows(mesh, jnp.int32, learning.batch_size, experiment.text.max_length) for _ in range(4)))
     # The best parameters so far, and those that the state was made from.
     return Program(name, lambda: step.trace(state, batch), 2 * bytes_per_device(state.params))
@@ -111,7 +111,7 @@ def _ppo(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) -> li
     state, reference, scorer, moments = _networks(experiment, arm, model, mesh)
     held = bytes_per_device((state, reference, scorer, moments))
     rollout = _rollout(mesh, config.batch_size, experiment.text.max_prompt + config.max_new_tokens)
-    scored = {"model": model, "batch": config.score_batch, "widths": config.widths}
+    scored: dict[str, Any] = {"model": model, "batch": config.score_batch, "widths": config.widths}
     rule = SamplingConfig(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
 
     def program(name: str, function: Any, taken: Any, *others: Any, steps: int = 0, **static: Any) -> Program:
@@ -119,7 +119,7 @@ def _ppo(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) -> li
         return Program(name, lambda: function.trace(*taken, *others, **static), beside, steps)
 
     prompts = [
-        jax.ShapeDtypeStruct((config.batch_size, *shape), dtype)
+        _whole(dtype, config.batch_size, *shape)
         for shape, dtype in (((experiment.text.max_prompt,), jnp.int32), ((), jnp.int32), ((), jnp.uint32))
     ]
     found = [
@@ -161,7 +161,7 @@ def _networks(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) 
 
 def _rollout(mesh: Mesh, rows: int, length: int) -> Rollout:
     """A rollout: what hosts read is whole, what scoring has filled is split."""
-    ids, rewards, flags = (jax.ShapeDtypeStruct((rows, length), dtype) for dtype in (jnp.int32, jnp.float32, bool))
+    ids, rewards, flags = (_whole(dtype, rows, length) for dtype in (jnp.int32, jnp.float32, bool))
     scored = _rows(mesh, jnp.float32, rows, length)
     return Rollout(
         tokens=ids,
@@ -172,12 +172,18 @@ def _rollout(mesh: Mesh, rows: int, length: int) -> Rollout:
         ref_logprobs=scored,
         values=scored,
         rewards=rewards,
-        problem=jax.ShapeDtypeStruct((rows,), jnp.int32),
-        known=jax.ShapeDtypeStruct((rows,), bool),
+        problem=_whole(jnp.int32, rows),
+        known=_whole(bool, rows),
         judged=flags,
     )
 
 
-def _rows(mesh: Mesh, dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+def _rows(mesh: Mesh, dtype: Any, *shape: int) -> Any:
+    """The shape of an array whose rows are split: `Any`, since it stands where an array does."""
     spec = partition_spec(("batch", *[None] * (len(shape) - 1)), shape, mesh)
     return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+
+
+def _whole(dtype: Any, *shape: int) -> Any:
+    """The shape of an array that is whole on every device, or on the host."""
+    return jax.ShapeDtypeStruct(shape, dtype)
