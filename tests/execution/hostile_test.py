@@ -24,7 +24,7 @@ FILES = {str(path.relative_to(ROOT).with_suffix("")): path for path in sorted(RO
 TESTS = (Test("f(0)", "17"), Test("f(1)", "[2, 3]"), Test("f(2)", "7919"))
 HONEST = "def f(x):\n    return [17, [2, 3], 7919][x]\n"
 BAIT = Path("/tmp/hostile-bait/file")  # Named in the programs.
-PORT = 47913  # The same.
+PORT = 27913  # The same; below the ports that systems hand out themselves.
 
 
 def marked(name: str, mark: str) -> str | None:
