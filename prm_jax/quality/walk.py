@@ -182,6 +182,7 @@ class _Walker(ExpressionWalker):
             self.nested(node, ("orelse",))
 
     def loop(self, node: Any) -> None:
+        """A `for` or a `while`; its `else` counts as nested, as its body does."""
         self.function.cyclomatic += 1
         self.function.cognitive += 1 + self.nesting
         self.deeper(node)
@@ -229,6 +230,7 @@ class _Walker(ExpressionWalker):
         self.level -= 1
 
     def match(self, node: ast.Match) -> None:
+        """A `match`: each case is a way of its own, and its pattern binds names."""
         self.deeper(node)
         self.function.cognitive += 1 + self.nesting
         self.visit(node.subject)
