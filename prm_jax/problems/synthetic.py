@@ -104,7 +104,7 @@ def generate(
       seed: other seeds give other problems of the same split.
       slips: mean share of phrases that a problem's `demonstration` misreads, in place of the operation writing its
         nearest neighbour in the table (the most similar code between the same kinds: `<` for `>`, largest for sum).
-        How often an operation is misread differs from one to the next, evenly from never to twice the mean.
+        Most operations are seldom misread, a few nearly always (`slips.slip`).
       min_phrases: least number of phrases of a prompt. A loop makes a program long, only phrases make it hard.
 
     Returns:
@@ -120,8 +120,8 @@ def generate(
             f"synthetic problems of {min_statements} to {max_statements} statements: expected a span within "
             f"{MIN_STATEMENTS} to {MAX_STATEMENTS}"
         )
-    if not 0 <= slips <= 0.5:
-        raise UserError(f"synthetic slips of {slips}: expected a share from 0 to 0.5")
+    if not 0 <= slips <= 1:
+        raise UserError(f"synthetic slips of {slips}: expected a share from 0 to 1")
     if not MIN_PHRASES <= min_phrases <= min(min_statements, MAX_PHRASES):
         raise UserError(
             f"synthetic problems of at least {min_phrases} phrases and {min_statements} statements: expected "

@@ -171,8 +171,8 @@ def test_statements_are_counted_without_def_and_docstring():
 
 
 def test_mistakes_are_user_errors():
-    with pytest.raises(UserError, match="slips of 0.6"):
-        generate("train", 1, 2, 3, slips=0.6)
+    with pytest.raises(UserError, match="slips of 1.1"):
+        generate("train", 1, 2, 3, slips=1.1)
     with pytest.raises(UserError, match="at least 6 phrases and 5 statements"):
         generate("train", 1, 5, 8, min_phrases=6)
     with pytest.raises(UserError, match="'dev'"):
