@@ -5,35 +5,17 @@ In: the rows and a `Tally` that labelling filled; out: a plain dictionary for `c
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
 from prm_jax.labelling.operators import MUTATION_NAMES
+from prm_jax.labelling.tally import Tally
 from prm_jax.quality.integrity import STATIC_MEASURES, integrity
 
 QUALITY_PROGRAMS = 200
 """Programs of each operator on which the measures of quality are taken; all of them would cost minutes."""
-
-
-@dataclasses.dataclass
-class Tally:
-    """What labelling left out.
-
-    Attributes:
-      skipped: the reason for each problem whose reference could not be used.
-      dropped: number of programs without a row, by reason: `"flaky"`, `"unknown"`, `"broken refactoring"`, …
-    """
-
-    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
-    dropped: Counter[str] = dataclasses.field(default_factory=Counter)
-
-    def add(self, other: Tally) -> None:
-        """Adds what another part of the work left out."""
-        self.skipped |= other.skipped
-        self.dropped += other.dropped
 
 
 def card(rows: Iterable[LabelledProgram], tally: Tally) -> dict[str, Any]:

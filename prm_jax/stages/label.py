@@ -14,9 +14,9 @@ from typing import Any
 
 from etils import epath
 
-from prm_jax.labelling.beam import run_labelling
+from prm_jax.labelling.jsonl import TESTS, read_tests
 from prm_jax.labelling.label import LabelConfig
-from prm_jax.problems.problem import Problem
+from prm_jax.problems.problem import Problem, Test
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
@@ -47,6 +47,14 @@ def families(experiment: Experiment) -> dict[str, tuple[list[Problem], LabelConf
     return {"demonstrations": ([*demonstrations], bare), "others": ([*others, *held_out], config)}
 
 
+def practice_problems(experiment: Experiment, run: RunDirectory) -> tuple[Problem, ...]:
+    """RL's problems, with the generated tests that they gained when they were labelled."""
+    gained: dict[str, tuple[Test, ...]] = {}
+    for path in run.folder("label").glob(f"*/{TESTS}"):
+        gained |= read_tests(path)
+    return tuple(each.with_tests(gained.get(each.id, ())) for each in problems_of(experiment.problems, "practice"))
+
+
 def dataset_folder(run: RunDirectory, family: str) -> epath.Path:
     """Where the TFDS data set of a family lies."""
     (version,) = (run.folder("label") / family / "tfds" / "prm_code").iterdir()
@@ -54,6 +62,7 @@ def dataset_folder(run: RunDirectory, family: str) -> epath.Path:
 
 
 def _label(experiment: Experiment, folder: epath.Path) -> dict[str, Any]:
+    from prm_jax.labelling.beam import run_labelling
     from prm_jax.tasks.builder import build_dataset
 
     summary: dict[str, Any] = {}

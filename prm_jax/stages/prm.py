@@ -33,7 +33,7 @@ from prm_jax.ppo.online import labelled_rows
 from prm_jax.ppo.rollout import assemble, step_table
 from prm_jax.ppo.verify import from_labelled
 from prm_jax.stages.experiment import Experiment, LearningConfig
-from prm_jax.stages.problem_sets import problems_of
+from prm_jax.stages.label import practice_problems
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
     load_policy,
@@ -213,7 +213,7 @@ def _own_rows(experiment: Experiment, run: RunDirectory, length: int) -> tuple[T
     config = experiment.prm_samples
     tokenizer = load_tokenizer(run)
     writer = writer_of(experiment, tokenizer)
-    practice = problems_of(experiment.problems, "practice")
+    practice = practice_problems(experiment, run)
     chosen = np.random.default_rng(experiment.seed).permutation(len(practice))[: config.problems]
     problems = [practice[index] for index in chosen]
     with mesh_of(experiment) as mesh:

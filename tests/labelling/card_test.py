@@ -3,8 +3,9 @@
 import pytest
 
 from prm_jax.labelling import card as module
-from prm_jax.labelling.card import Tally, card
+from prm_jax.labelling.card import card
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
+from prm_jax.labelling.tally import Tally
 
 GOOD = "def f(items):\n    return items\n"
 ONE_LETTER = "def f(x):\n    return x\n"
