@@ -22,6 +22,7 @@ from etils import epath
 
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.labelling.card import card
+from prm_jax.labelling.card_text import markdown
 from prm_jax.labelling.jsonl import TESTS, read_labelled, write_labelled, write_tests, write_text
 from prm_jax.labelling.label import LabelConfig, label_problems
 from prm_jax.labelling.tally import Tally
@@ -117,7 +118,7 @@ def run_labelling(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> epath.Path:
-    """Labels problems and writes `labelled-XXXXX-of-XXXXX.jsonl`, `card.json` and `generated_tests.jsonl`.
+    """Labels problems and writes `labelled-XXXXX-of-XXXXX.jsonl`, `generated_tests.jsonl` and the card.
 
     Args:
       problems: the problems of all splits; the rows keep the split.
@@ -227,5 +228,7 @@ def _write_card(directory: epath.Path, parts: Sequence[Shard]) -> None:
     for part in parts:
         tally.add(part.read_tally() or Tally())
     rows = (row for part in parts for row in read_labelled(part.path))
-    write_text(directory / "card.json", json.dumps(card(rows, tally), indent=2) + "\n")
+    audit = card(rows, tally)
+    write_text(directory / "card.json", json.dumps(audit, indent=2) + "\n")
+    write_text(directory / "card.md", markdown(audit, directory.name))
     write_tests(directory / TESTS, tally.tests)

@@ -16,6 +16,7 @@ from prm_jax.errors import UserError
 from prm_jax.execution.grade import REFERENCE_CPU_SECONDS, cpu_limit, program_for
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.execution.verdict import Outcome, Program, Verdict
+from prm_jax.labelling.agreement import chosen_mutants, compare
 from prm_jax.labelling.donors import Donors
 from prm_jax.labelling.generated import GeneratedTests, generate_tests
 from prm_jax.labelling.labelled_program import LabelledProgram
@@ -41,6 +42,8 @@ class LabelConfig:
       generated_inputs: number of calls made of those of a problem's tests, of which the reference tells the values. A
         variant that passes the tests has to pass these as well; those that tell a mutant from the reference are added
         to the problem's tests. 0 for none.
+      compared_mutants: number of failing mutants of each problem that are also labelled by trace, as a policy's own
+        programs are: the card tells how often the two agree. 0 for none.
       after_error: the label of what follows the first wrong step, `"neutral"` or `"wrong"`.
       cpu_factor: CPU limit of a call, as a multiple of the reference's CPU time over all its calls.
       min_cpu_seconds: least CPU limit of a call.
@@ -53,6 +56,7 @@ class LabelConfig:
     variants_per_program: int = 0
     foreign_statements: bool = True
     generated_inputs: int = 0
+    compared_mutants: int = 0
     after_error: str = "neutral"
     cpu_factor: float = 20.0
     min_cpu_seconds: float = 0.1
@@ -151,6 +155,8 @@ def label_problems(
             rows[reference.problem.id].append(judged)
     for each in references:
         _keep_tests(each, rows[each.problem.id], tally)
+    if config.compared_mutants:
+        _compare(references, rows, sandbox, config, tally)
     return [row for group in rows.values() for row in group]
 
 
@@ -202,6 +208,23 @@ def _keep_tests(reference: Reference, rows: list[LabelledProgram], tally: Tally)
             rows[i] = dataclasses.replace(row, failing_test=place[row.failing_test])
     if kept:
         tally.tests[reference.problem.id] = tuple(reference.generated[test - own] for test in kept)
+
+
+def _compare(
+    references: Sequence[Reference],
+    rows: Mapping[str, Sequence[LabelledProgram]],
+    sandbox: Sandbox,
+    config: LabelConfig,
+    tally: Tally,
+) -> None:
+    """Counts where the trace puts the first wrong step of some mutants."""
+    mutants = [
+        (each, row)
+        for each in references
+        for row in chosen_mutants(rows[each.problem.id], config.compared_mutants, config.seed)
+    ]
+    limits = [config.cpu_limit(each.verdict) for each, _ in mutants]
+    tally.agreement.update(compare(mutants, limits, sandbox))
 
 
 def _demonstrations(

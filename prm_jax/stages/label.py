@@ -1,4 +1,4 @@
-"""Stage `label`: problems in, step-labelled programs out: JSONL shards, a card of counts, a TFDS data set.
+"""Stage `label`: problems in, step-labelled programs out: JSONL shards, a card that audits them, a TFDS data set.
 
 Up to two families of programs are labelled: `demonstrations` and, where the reward models learn from further problems,
 `others`. Variants of references are made in one of them: in `others` where there is that family. The held-out problems,
@@ -14,6 +14,7 @@ from typing import Any
 
 from etils import epath
 
+from prm_jax.labelling.card_text import summary as summary_of
 from prm_jax.labelling.jsonl import TESTS, read_tests
 from prm_jax.labelling.label import LabelConfig
 from prm_jax.problems.problem import Problem, Test
@@ -43,7 +44,9 @@ def families(experiment: Experiment) -> dict[str, tuple[list[Problem], LabelConf
     config = experiment.labels
     if not others:
         return {"demonstrations": ([*demonstrations, *held_out], config)}
-    bare = dataclasses.replace(config, steps=False, mutants_per_step=0, refactorings_per_step=0)
+    bare = dataclasses.replace(
+        config, steps=False, mutants_per_step=0, refactorings_per_step=0, generated_inputs=0, compared_mutants=0
+    )
     return {"demonstrations": ([*demonstrations], bare), "others": ([*others, *held_out], config)}
 
 
@@ -78,6 +81,8 @@ def _label(experiment: Experiment, folder: epath.Path) -> dict[str, Any]:
             )
         build_dataset(folder / family, folder / family / "tfds")
         card = json.loads((folder / family / "card.json").read_text())
+        for line in summary_of(card):
+            print(f"label {family}: {line}")
         for problem_id, reason in card["skipped"].items():
             print(f"label: {problem_id} left out: {reason}")
         summary |= {f"{family}_programs": card["programs"], f"{family}_problems": card["problems"]}
