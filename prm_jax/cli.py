@@ -50,6 +50,7 @@ PLAIN = {
 }
 BENCHES = {
     "sandbox": "programs per second, fully confined",
+    "labelling": "variants of references per second, phase by phase",
 }
 
 

@@ -21,6 +21,7 @@ from prm_jax.errors import UserError
 from prm_jax.execution.frames import RECORD, REPORT
 from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, Verdict
 from prm_jax.problems.comparisons import holds
+from prm_jax.problems.literals import literal
 from prm_jax.problems.problem import Test
 
 # A comparison may build sets of what a program returns: of few parts, as its numbers may all have one hash.
@@ -139,6 +140,7 @@ class _Findings:
 
     passed: list[bool] = dataclasses.field(default_factory=list)
     traces: list[CallTrace | None] = dataclasses.field(default_factory=list)
+    values: list[str | None] = dataclasses.field(default_factory=list)
     lines: set[int] = dataclasses.field(default_factory=set)
     failure: tuple[Outcome, int | None, str | None] | None = None
     stopped: bool = False
@@ -179,6 +181,7 @@ def judge(program: Program, report: bytes) -> Verdict:
         cpu_seconds=head["cpu_seconds"],
         executed_lines=frozenset(findings.lines),
         traces=(*findings.traces, *[None] * count)[:count] if program.trace else (),
+        values=(*findings.values, *[None] * count)[:count] if program.values else (),
     )
 
 
@@ -219,6 +222,8 @@ def _read(program: Program, data: bytes, findings: _Findings) -> None:
             trace = _trace(payload, trace, findings)
             findings.traces[len(findings.passed) :] = [trace]
         elif kind == b"R" and phases == 2:
+            if program.values:
+                findings.values.append(_value(payload))
             _result(program.tests[len(findings.passed)], payload, findings)
             trace = None
         elif kind == b"D" and phases == 2 and len(findings.passed) == len(program.tests):
@@ -265,6 +270,17 @@ def _result(test: Test, payload: Any, findings: _Findings) -> None:
     if not passed:
         findings.fail(Outcome.WRONG_ANSWER)
     findings.passed.append(passed)
+
+
+def _value(payload: Any) -> str | None:
+    """The literal of what a call gave, None where there is none."""
+    kind, value, *_ = payload
+    if kind != "v":
+        return None
+    try:
+        return literal(restore(value))
+    except ValueError:
+        return None
 
 
 def _trace(payload: Any, known: CallTrace | None, findings: _Findings) -> CallTrace:

@@ -18,9 +18,9 @@ from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, V
 
 
 def program_key(program: Program) -> str:
-    """SHA-256 (hexadecimal) of text, tests, set-up, limit and tracing."""
+    """SHA-256 (hexadecimal) of text, tests, set-up, limit, tracing and whether values are kept."""
     tests = [[test.call, test.expected, *([test.check] if test.check else [])] for test in program.tests]
-    parts = [program.text, tests, program.setup, program.cpu_seconds, program.trace]
+    parts = [program.text, tests, program.setup, program.cpu_seconds, program.trace, *["values"] * program.values]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -83,6 +83,7 @@ def _to_json(verdict: Verdict) -> dict[str, Any]:
         "executed_lines": sorted(verdict.executed_lines),
         "traces": [trace and [[[e.line, e.depth, e.changed] for e in trace.events], trace.complete]
                    for trace in verdict.traces],
+        **({"values": verdict.values} if verdict.values else {}),
     }  # fmt: skip
 
 
@@ -96,6 +97,7 @@ def _from_json(row: dict[str, Any]) -> Verdict:
         flaky=row["flaky"],
         executed_lines=frozenset(row["executed_lines"]),
         traces=tuple(trace and _trace_from_json(*trace) for trace in row["traces"]),
+        values=tuple(row.get("values", ())),
     )
 
 

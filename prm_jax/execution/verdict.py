@@ -34,6 +34,7 @@ class Program:
       setup: trusted code executed before `text` in the same namespace.
       cpu_seconds: the CPU limit of each call.
       trace: whether to record, for each call, what every executed line did to the variables.
+      values: whether the verdict is to hold what each call gave.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Program:
     setup: str = ""
     cpu_seconds: float = 1.0
     trace: bool = False
+    values: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Verdict:
       flaky: whether two runs of the same program disagreed; such a verdict labels nothing.
       executed_lines: the 1-based lines that at least one call executed; only filled when traced.
       traces: one per test, only when asked for; None for a call that did not happen.
+      values: one per test, only when asked for: the literal of what the call gave; None where it raised, did not
+        happen or gave what has no literal.
     """
 
     outcome: Outcome
@@ -90,6 +94,7 @@ class Verdict:
     flaky: bool = False
     executed_lines: frozenset[int] = frozenset()
     traces: tuple[CallTrace | None, ...] = ()
+    values: tuple[str | None, ...] = ()
 
     @property
     def tests_passed(self) -> int:

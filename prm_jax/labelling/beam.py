@@ -12,7 +12,6 @@ import dataclasses
 import hashlib
 import json
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,9 +21,11 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from etils import epath
 
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
-from prm_jax.labelling.card import Tally, card
-from prm_jax.labelling.jsonl import read_labelled, write_labelled, write_text
+from prm_jax.labelling.card import card
+from prm_jax.labelling.card_text import markdown
+from prm_jax.labelling.jsonl import TESTS, read_labelled, write_labelled, write_tests, write_text
 from prm_jax.labelling.label import LabelConfig, label_problems
+from prm_jax.labelling.tally import Tally
 from prm_jax.problems.problem import Problem
 
 Progress = Callable[[int, int], None]
@@ -58,7 +59,7 @@ class Shard:
         data = json.loads(self.tally_path.read_text())
         if data["fingerprint"] != self.fingerprint:
             return None
-        return Tally(data["skipped"], Counter(data["dropped"]))
+        return Tally.from_json(data["tally"])
 
 
 class LabelShard(beam.DoFn):
@@ -82,8 +83,7 @@ class LabelShard(beam.DoFn):
         path = epath.Path(element.path)
         # The rows of another configuration go first: a fingerprint never stands beside rows that are not its own.
         path.unlink(missing_ok=True)
-        left_out = {"skipped": tally.skipped, "dropped": dict(tally.dropped)}
-        write_text(element.tally_path, json.dumps({"fingerprint": element.fingerprint, **left_out}))
+        write_text(element.tally_path, json.dumps({"fingerprint": element.fingerprint, "tally": tally.as_json()}))
         write_labelled(path, rows)
         yield element.path
 
@@ -118,7 +118,7 @@ def run_labelling(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> epath.Path:
-    """Labels problems and writes `labelled-XXXXX-of-XXXXX.jsonl` and `card.json`.
+    """Labels problems and writes `labelled-XXXXX-of-XXXXX.jsonl`, `generated_tests.jsonl` and the card.
 
     Args:
       problems: the problems of all splits; the rows keep the split.
@@ -228,4 +228,7 @@ def _write_card(directory: epath.Path, parts: Sequence[Shard]) -> None:
     for part in parts:
         tally.add(part.read_tally() or Tally())
     rows = (row for part in parts for row in read_labelled(part.path))
-    write_text(directory / "card.json", json.dumps(card(rows, tally), indent=2) + "\n")
+    audit = card(rows, tally)
+    write_text(directory / "card.json", json.dumps(audit, indent=2) + "\n")
+    write_text(directory / "card.md", markdown(audit, directory.name))
+    write_tests(directory / TESTS, tally.tests)

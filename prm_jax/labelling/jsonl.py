@@ -1,6 +1,7 @@
-"""Labelled programs as JSON lines: the plain files between labelling and the tasks.
+"""Labelled programs as JSON lines: the plain files between labelling and the tasks; and generated tests likewise.
 
-One object a line with the fields of `LabelledProgram`; labels are 1 neutral, 2 wrong, 3 right.
+One object a line with the fields of `LabelledProgram`; labels are 1 neutral, 2 wrong, 3 right. Of tests one object a
+problem: its `problem_id`, and `tests` with the fields of `Test`.
 """
 
 from __future__ import annotations
@@ -8,13 +9,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from etils import epath
 
 from prm_jax.errors import UserError
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
+from prm_jax.problems.problem import Test
+
+TESTS = "generated_tests.jsonl"
+"""The file of the tests that the problems of a family gained."""
 
 _FIELDS = {field.name for field in dataclasses.fields(LabelledProgram)}
 
@@ -49,6 +54,22 @@ def read_labelled(path: epath.PathLike) -> list[LabelledProgram]:
       UserError: names the first bad row by file and line.
     """
     return list(_rows(epath.Path(path)))
+
+
+def write_tests(path: epath.PathLike, tests: Mapping[str, Sequence[Test]]) -> None:
+    """Writes the tests of problems by their ids, all or none.
+
+    Raises:
+      UserError: where the file cannot be written.
+    """
+    rows = ({"problem_id": name, "tests": [dataclasses.asdict(test) for test in own]} for name, own in tests.items())
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_tests(path: epath.PathLike) -> dict[str, tuple[Test, ...]]:
+    """The tests that `write_tests` wrote."""
+    rows = map(json.loads, epath.Path(path).read_text().splitlines())
+    return {row["problem_id"]: tuple(Test(**test) for test in row["tests"]) for row in rows}
 
 
 def _rows(path: epath.Path) -> Iterator[LabelledProgram]:

@@ -2,7 +2,8 @@
 
 `label_problems` turns `Problem`s into labelled references, demonstrations, mutants and refactorings; `beam.py` calls
 it shard by shard. `label_samples` labels what a policy wrote by tracing it beside the reference; the stages of PPO and
-evaluation call it. Only visible tests are used. All programs of a call go through the sandbox in one batch.
+evaluation call it. Only visible tests are used, and generated ones. All programs of a call go through the sandbox in
+one batch, those that pass a second time with generated tests.
 """
 
 from __future__ import annotations
@@ -15,21 +16,15 @@ from prm_jax.errors import UserError
 from prm_jax.execution.grade import REFERENCE_CPU_SECONDS, cpu_limit, program_for
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.execution.verdict import Outcome, Program, Verdict
-from prm_jax.labelling.card import Tally
+from prm_jax.labelling.agreement import chosen_mutants, compare
 from prm_jax.labelling.donors import Donors
-from prm_jax.labelling.labelled_program import Label, LabelledProgram
-from prm_jax.labelling.operators import REFACTORINGS
-from prm_jax.labelling.trace import first_wrong_step
-from prm_jax.labelling.variants import (
-    Variant,
-    executed_steps,
-    failing_labels,
-    map_executed,
-    passing_labels,
-    sample_variants,
-)
+from prm_jax.labelling.generated import GeneratedTests, generate_tests
+from prm_jax.labelling.labelled_program import LabelledProgram
+from prm_jax.labelling.rows import Reference, reference_row, traced_row, variant_row
+from prm_jax.labelling.tally import Tally
+from prm_jax.labelling.variants import Variant, executed_steps, sample_variants
 from prm_jax.problems.problem import Problem
-from prm_jax.text.steps import Step, split_steps
+from prm_jax.text.steps import split_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +39,11 @@ class LabelConfig:
       variants_per_program: at most so many of them, drawn at random; 0 keeps all.
       foreign_statements: whether mutants may take statements of the other problems of its split in the same call; then
         the rows of a problem depend on these too.
+      generated_inputs: number of calls made of those of a problem's tests, of which the reference tells the values. A
+        variant that passes the tests has to pass these as well; those that tell a mutant from the reference are added
+        to the problem's tests. 0 for none.
+      compared_mutants: number of failing mutants of each problem that are also labelled by trace, as a policy's own
+        programs are: the card tells how often the two agree. 0 for none.
       after_error: the label of what follows the first wrong step, `"neutral"` or `"wrong"`.
       cpu_factor: CPU limit of a call, as a multiple of the reference's CPU time over all its calls.
       min_cpu_seconds: least CPU limit of a call.
@@ -55,6 +55,8 @@ class LabelConfig:
     refactorings_per_step: int = 1
     variants_per_program: int = 0
     foreign_statements: bool = True
+    generated_inputs: int = 0
+    compared_mutants: int = 0
     after_error: str = "neutral"
     cpu_factor: float = 20.0
     min_cpu_seconds: float = 0.1
@@ -70,15 +72,11 @@ class LabelConfig:
         """CPU seconds that a call may take, from the reference's verdict."""
         return cpu_limit(reference.cpu_seconds, self.cpu_factor, self.min_cpu_seconds)
 
-
-@dataclasses.dataclass(frozen=True)
-class Reference:
-    """A problem with what is known of its reference: its verdict on the visible tests, traced, and its steps."""
-
-    problem: Problem
-    verdict: Verdict
-    steps: tuple[Step, ...]
-    executed: frozenset[int]
+    def traced_row(
+        self, reference: Reference | None, text: str, verdict: Verdict, operator: str
+    ) -> LabelledProgram | None:
+        """`rows.traced_row` with these choices."""
+        return traced_row(reference, text, verdict, operator, judge_steps=self.steps, after_error=self.after_error)
 
 
 def run_references(
@@ -106,6 +104,8 @@ def run_references(
             references.append(None)
             if tally is not None:
                 tally.skipped[problem.id] = _reason(problem, verdict)
+    if tally is not None:
+        tally.runs["references"] += len(problems)
     return references
 
 
@@ -124,32 +124,107 @@ def label_problems(
 ) -> list[LabelledProgram]:
     """Labels each problem's reference, its demonstration where it has one, and variants of the reference.
 
-    A mutant that fails: the edited step is wrong, the steps before it right. A variant that passes: right. Steps
-    that no test executes are neutral. Flaky and unknown verdicts label nothing. A demonstration is labelled as a
-    policy's own program is, by trace.
+    A mutant that fails: the edited step is wrong, the steps before it right. A variant that passes the tests, and the
+    generated ones: right. Steps that no test executes are neutral. Flaky and unknown verdicts label nothing. A
+    demonstration is labelled as a policy's own program is, by trace.
 
     Args:
       problems: any problems; one whose reference fails its visible tests gives no rows.
       sandbox: runs the programs.
       config: how to label.
-      tally: receives what was left out and why.
+      tally: receives what was left out and why, and the generated tests that problems gain.
 
     Returns:
       The rows, in the order of the problems.
     """
     tally = Tally() if tally is None else tally
     references = [each for each in run_references(problems, sandbox, config, tally) if each]
+    references = _with_generated(references, sandbox, config, tally)
     donors = _donors(references) if config.foreign_statements else {}
     pairs = [(each, variant) for each in references for variant in _sample(each, config, donors)]
     verdicts = sandbox.run([_variant_program(reference, variant, config) for reference, variant in pairs])
-    rows: dict[str, list[LabelledProgram]] = {each.problem.id: [_reference_row(each)] for each in references}
+    if config.generated_inputs:
+        verdicts = _confirmed(pairs, verdicts, sandbox, config)
+    tally.runs["variants"] += len(pairs)
+    rows: dict[str, list[LabelledProgram]] = {each.problem.id: [reference_row(each)] for each in references}
     for reference, row in _demonstrations(references, sandbox, config, tally):
         rows[reference.problem.id].append(row)
     for (reference, variant), verdict in zip(pairs, verdicts, strict=True):
-        judged = _variant_row(reference, variant, verdict, config, tally)
+        judged = variant_row(reference, variant, verdict, config.after_error, tally)
         if judged is not None:
             rows[reference.problem.id].append(judged)
+    for each in references:
+        _keep_tests(each, rows[each.problem.id], tally)
+    if config.compared_mutants:
+        _compare(references, rows, sandbox, config, tally)
     return [row for group in rows.values() for row in group]
+
+
+def _with_generated(
+    references: Sequence[Reference], sandbox: Sandbox, config: LabelConfig, tally: Tally
+) -> list[Reference]:
+    """The references with generated tests, if there are to be any, and with the steps that these execute too."""
+    if not config.generated_inputs or not references:
+        return list(references)
+    problems = [each.problem for each in references]
+    limits = [config.cpu_limit(each.verdict) for each in references]
+    made = generate_tests(problems, limits, sandbox, config.generated_inputs, config.seed, tally.inputs)
+    return [_with_tests(reference, tests) for reference, tests in zip(references, made, strict=True)]
+
+
+def _with_tests(reference: Reference, made: GeneratedTests) -> Reference:
+    ran = executed_steps(reference.problem.reference, reference.steps, made.lines)
+    return dataclasses.replace(reference, executed=reference.executed | ran, generated=made.tests)
+
+
+def _confirmed(
+    pairs: Sequence[tuple[Reference, Variant]], verdicts: Sequence[Verdict], sandbox: Sandbox, config: LabelConfig
+) -> list[Verdict]:
+    """The verdicts on all tests: what passed the problem's own has been run with the generated ones as well."""
+    found = list(verdicts)
+    again = [
+        i
+        for i, ((reference, _), verdict) in enumerate(zip(pairs, verdicts, strict=True))
+        if reference.generated and verdict.outcome is Outcome.PASSED and not verdict.flaky
+    ]
+    programs = []
+    for reference, variant in (pairs[i] for i in again):
+        program = _variant_program(reference, variant, config)
+        programs.append(dataclasses.replace(program, tests=reference.generated))
+    for i, verdict in zip(again, sandbox.run(programs), strict=True):
+        own = found[i]
+        lines = own.executed_lines | verdict.executed_lines
+        found[i] = dataclasses.replace(verdict, passed=own.passed + verdict.passed, executed_lines=lines)
+    return found
+
+
+def _keep_tests(reference: Reference, rows: list[LabelledProgram], tally: Tally) -> None:
+    """Gives the problem the generated tests that are the first to tell that a variant is wrong, and numbers them."""
+    own = len(reference.problem.visible_tests)
+    kept = sorted({row.failing_test for row in rows if row.by_generated})
+    place = {test: own + i for i, test in enumerate(kept)}
+    for i, row in enumerate(rows):
+        if row.by_generated:
+            rows[i] = dataclasses.replace(row, failing_test=place[row.failing_test])
+    if kept:
+        tally.tests[reference.problem.id] = tuple(reference.generated[test - own] for test in kept)
+
+
+def _compare(
+    references: Sequence[Reference],
+    rows: Mapping[str, Sequence[LabelledProgram]],
+    sandbox: Sandbox,
+    config: LabelConfig,
+    tally: Tally,
+) -> None:
+    """Counts where the trace puts the first wrong step of some mutants."""
+    mutants = [
+        (each, row)
+        for each in references
+        for row in chosen_mutants(rows[each.problem.id], config.compared_mutants, config.seed)
+    ]
+    limits = [config.cpu_limit(each.verdict) for each, _ in mutants]
+    tally.agreement.update(compare(mutants, limits, sandbox))
 
 
 def _demonstrations(
@@ -167,7 +242,8 @@ def _demonstrations(
         ]
     )
     for each, verdict in zip(shown, verdicts, strict=True):
-        row = _traced_row(each, each.problem.demonstration, verdict, config, "demonstration")
+        row = config.traced_row(each, each.problem.demonstration, verdict, "demonstration")
+        tally.runs["demonstrations"] += 1
         if row is None:
             tally.dropped["unclear demonstration"] += 1
         else:
@@ -200,36 +276,6 @@ def _sample(reference: Reference, config: LabelConfig, donors: Mapping[str, Dono
     return variants
 
 
-def _reference_row(reference: Reference) -> LabelledProgram:
-    labels = passing_labels(reference.steps, reference.executed)
-    problem = reference.problem
-    row = _row(problem, problem.reference, reference.steps, labels, reference.verdict, "reference", "mutation")
-    return dataclasses.replace(row, demonstration=not problem.demonstration)
-
-
-def _variant_row(
-    reference: Reference, variant: Variant, verdict: Verdict, config: LabelConfig, tally: Tally
-) -> LabelledProgram | None:
-    """The row of a variant; None, counted in `tally`, where its verdict teaches nothing."""
-    passed = verdict.outcome is Outcome.PASSED
-    if verdict.flaky or verdict.outcome is Outcome.UNKNOWN:
-        tally.dropped["flaky" if verdict.flaky else "unknown"] += 1
-        return None
-    if not passed and variant.spread and variant.operator in REFACTORINGS:
-        tally.dropped["broken refactoring"] += 1
-        return None
-    steps = variant.steps
-    if passed and variant.spread:
-        executed = executed_steps(variant.text, steps, verdict.executed_lines)
-    else:
-        executed = map_executed(variant, len(reference.steps), reference.executed)
-    if passed:
-        labels = passing_labels(steps, executed)
-    else:
-        labels = failing_labels(steps, variant.edited, executed, config.after_error)
-    return _row(reference.problem, variant.text, steps, labels, verdict, variant.operator, "mutation", variant.edited)
-
-
 def label_samples(
     samples: Sequence[tuple[Problem, str]],
     sandbox: Sandbox,
@@ -257,61 +303,6 @@ def label_samples(
         programs.append(program_for(problem, text, hidden=False, cpu_seconds=limit, trace=True))
     verdicts = sandbox.run(programs)
     return [
-        _traced_row(references[problem.id], text, verdict, config, "sample")
+        config.traced_row(references[problem.id], text, verdict, "sample")
         for (problem, text), verdict in zip(samples, verdicts, strict=True)
     ]
-
-
-def _traced_row(
-    reference: Reference | None, text: str, verdict: Verdict, config: LabelConfig, operator: str
-) -> LabelledProgram | None:
-    """The row of a traced program; None where its verdict teaches nothing."""
-    if reference is None or verdict.flaky or verdict.outcome is Outcome.UNKNOWN:
-        return None
-    problem = reference.problem
-    steps = split_steps(text)
-    executed = executed_steps(text, steps, verdict.executed_lines)
-    method = "trace"
-    if not config.steps:
-        labels = (Label.NEUTRAL,) * len(steps)
-    elif verdict.outcome is Outcome.PASSED:
-        labels = passing_labels(steps, executed)
-    else:
-        error = first_wrong_step(text, verdict, problem.reference, reference.verdict)
-        method = error.method
-        if error.step < 0:
-            labels = (Label.NEUTRAL,) * len(steps)
-        else:
-            if method == "diagnostics" and not verdict.executed_lines:
-                executed = frozenset(range(error.step))  # It ran nowhere, so that coverage says nothing.
-            labels = failing_labels(steps, error.step, executed, config.after_error, error.neutral)
-    return _row(problem, text, steps, labels, verdict, operator, method)
-
-
-def _row(
-    problem: Problem,
-    text: str,
-    steps: Sequence[Step],
-    labels: tuple[Label, ...],
-    verdict: Verdict,
-    operator: str,
-    method: str,
-    edited_step: int = -1,
-) -> LabelledProgram:
-    failing = [i for i, passed in enumerate(verdict.passed) if not passed]
-    passed = verdict.outcome is Outcome.PASSED
-    return LabelledProgram(
-        problem_id=problem.id,
-        source=problem.source,
-        split=problem.split,
-        prompt=problem.prompt,
-        text=text,
-        step_ends=tuple(step.end for step in steps),
-        labels=labels,
-        passed=passed,
-        operator=operator,
-        method=method,
-        outcome=str(verdict.outcome),
-        edited_step=edited_step,
-        failing_test=-1 if passed else (failing[0] if failing else 0),
-    )

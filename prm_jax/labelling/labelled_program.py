@@ -34,7 +34,9 @@ class LabelledProgram:
       method: `"mutation"`, `"trace"` or `"diagnostics"`.
       outcome: the `Outcome` value of the verdict.
       edited_step: index of the step that the operator edited; -1 where there was none.
-      failing_test: index of the first failing test; -1 where all passed.
+      failing_test: index of the first failing test, the problem's visible ones before the generated ones that it
+        gained; -1 where all passed.
+      by_generated: whether it passed the problem's own tests and only a generated one tells that it is wrong.
       demonstration: whether SFT imitates it.
     """
 
@@ -51,6 +53,7 @@ class LabelledProgram:
     outcome: str
     edited_step: int = -1
     failing_test: int = -1
+    by_generated: bool = False
     demonstration: bool = False
 
     @property

@@ -7,6 +7,7 @@ A problem is text only: nothing here executes anything. Sources (`mbpp.py`, `hum
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Problem:
     difficulty: int = 0
     provenance: str = ""
     demonstration: str = ""
+
+    def with_tests(self, tests: Sequence[Test]) -> Problem:
+        """The problem with further visible tests, behind its own ones."""
+        return dataclasses.replace(self, tests=(*self.visible_tests, *tests, *self.hidden_tests))
 
     def without_in_child_tests(self) -> Problem:
         """The problem with only those tests that no program can cheat; there may be none."""

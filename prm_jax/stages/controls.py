@@ -28,7 +28,7 @@ from prm_jax.ppo.rollout import assemble, step_table
 from prm_jax.ppo.verify import verify
 from prm_jax.sampling.sample import Completions
 from prm_jax.stages.experiment import Experiment
-from prm_jax.stages.problem_sets import problems_of
+from prm_jax.stages.label import practice_problems
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.sft import sft_loss_of
 from prm_jax.stages.workbench import (
@@ -88,7 +88,7 @@ def _own_rows(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> 
     config, seed = experiment.ppo, experiment.seed
     tokenizer = load_tokenizer(run)
     writer = writer_of(experiment, tokenizer, config.temperature)
-    practice = problems_of(experiment.problems, "practice")
+    practice = practice_problems(experiment, run)
     served = load_prompts(run.folder("tasks") / "prompts").problem
     wanted = config.updates * config.batch_size
     samples = max(1, wanted // len(served))

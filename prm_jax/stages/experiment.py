@@ -113,7 +113,13 @@ class PolicySamplesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """One experiment. See `gin/quickstart.gin` for a complete one."""
+    """One experiment. See `gin/quickstart.gin` for a complete one.
+
+    Attributes:
+      name: what its tasks and, unless told otherwise, its run directory are called.
+      prm_without: operators whose programs the PRM is not trained on; it is judged on them all the same. The rest are
+        the parts that stages read, each documented in its own class.
+    """
 
     name: str
     problems: ProblemSets
@@ -129,6 +135,7 @@ class Experiment:
     sft: LearningConfig = LearningConfig()
     prm: LearningConfig = LearningConfig()
     prm_samples: PolicySamplesConfig = PolicySamplesConfig()
+    prm_without: tuple[str, ...] = ()
     orm: LearningConfig = LearningConfig()
     ppo: PpoConfig = PpoConfig()
     arms: tuple[Arm, ...] = ()
@@ -136,3 +143,4 @@ class Experiment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arms", tuple(self.arms))
+        object.__setattr__(self, "prm_without", tuple(self.prm_without))

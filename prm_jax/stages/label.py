@@ -1,4 +1,4 @@
-"""Stage `label`: problems in, step-labelled programs out: JSONL shards, a card of counts, a TFDS data set.
+"""Stage `label`: problems in, step-labelled programs out: JSONL shards, a card that audits them, a TFDS data set.
 
 Up to two families of programs are labelled: `demonstrations` and, where the reward models learn from further problems,
 `others`. Variants of references are made in one of them: in `others` where there is that family. The held-out problems,
@@ -14,9 +14,10 @@ from typing import Any
 
 from etils import epath
 
-from prm_jax.labelling.beam import run_labelling
+from prm_jax.labelling.card_text import summary as summary_of
+from prm_jax.labelling.jsonl import TESTS, read_tests
 from prm_jax.labelling.label import LabelConfig
-from prm_jax.problems.problem import Problem
+from prm_jax.problems.problem import Problem, Test
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
@@ -43,8 +44,18 @@ def families(experiment: Experiment) -> dict[str, tuple[list[Problem], LabelConf
     config = experiment.labels
     if not others:
         return {"demonstrations": ([*demonstrations, *held_out], config)}
-    bare = dataclasses.replace(config, steps=False, mutants_per_step=0, refactorings_per_step=0)
+    bare = dataclasses.replace(
+        config, steps=False, mutants_per_step=0, refactorings_per_step=0, generated_inputs=0, compared_mutants=0
+    )
     return {"demonstrations": ([*demonstrations], bare), "others": ([*others, *held_out], config)}
+
+
+def practice_problems(experiment: Experiment, run: RunDirectory) -> tuple[Problem, ...]:
+    """RL's problems, with the generated tests that they gained when they were labelled."""
+    gained: dict[str, tuple[Test, ...]] = {}
+    for path in run.folder("label").glob(f"*/{TESTS}"):
+        gained |= read_tests(path)
+    return tuple(each.with_tests(gained.get(each.id, ())) for each in problems_of(experiment.problems, "practice"))
 
 
 def dataset_folder(run: RunDirectory, family: str) -> epath.Path:
@@ -54,6 +65,7 @@ def dataset_folder(run: RunDirectory, family: str) -> epath.Path:
 
 
 def _label(experiment: Experiment, folder: epath.Path) -> dict[str, Any]:
+    from prm_jax.labelling.beam import run_labelling
     from prm_jax.tasks.builder import build_dataset
 
     summary: dict[str, Any] = {}
@@ -69,6 +81,8 @@ def _label(experiment: Experiment, folder: epath.Path) -> dict[str, Any]:
             )
         build_dataset(folder / family, folder / family / "tfds")
         card = json.loads((folder / family / "card.json").read_text())
+        for line in summary_of(card):
+            print(f"label {family}: {line}")
         for problem_id, reason in card["skipped"].items():
             print(f"label: {problem_id} left out: {reason}")
         summary |= {f"{family}_programs": card["programs"], f"{family}_problems": card["problems"]}

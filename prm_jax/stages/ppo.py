@@ -21,7 +21,7 @@ from prm_jax.ppo.loop import train
 from prm_jax.ppo.verify import verify
 from prm_jax.stages.controls import control
 from prm_jax.stages.experiment import Experiment
-from prm_jax.stages.problem_sets import problems_of
+from prm_jax.stages.label import practice_problems
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
     load_policy,
@@ -62,12 +62,12 @@ def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
 def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path) -> dict[str, Any]:
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
-    practice = problems_of(experiment.problems, "practice")
+    problems = practice_problems(experiment, run)
     # A resumed run replays the verdicts that it has seen, so that it reaches the same bits.
     journal = Journal(folder / "verdicts.jsonl")
     with mesh_of(experiment) as mesh, contextlib.closing(journal), Sandbox(experiment.sandbox, journal) as sandbox:
         policy = load_policy(run, "sft", model, mesh)
-        limits = reference_limits(practice, sandbox)
+        limits = reference_limits(problems, sandbox)
         result = train(
             dataclasses.replace(experiment.ppo, seed=experiment.seed),
             arm,
@@ -76,7 +76,7 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
             reference_params=policy,
             scorer_params=load_scorer(run, arm.scorer, model, mesh) if arm.scorer else None,
             prompts=load_prompts(run.folder("tasks") / "prompts"),
-            problems=practice,
+            problems=problems,
             tokenizer=tokenizer,
             verify=functools.partial(
                 verify,

@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from prm_jax.batches import TokenBatch, pack_batch
+from prm_jax.errors import UserError
 from prm_jax.evaluation.prm_eval import auc_by_operator
 from prm_jax.evaluation.score import ScoredProgram, score_programs
 from prm_jax.execution.sandbox import Sandbox
@@ -33,7 +34,7 @@ from prm_jax.ppo.online import labelled_rows
 from prm_jax.ppo.rollout import assemble, step_table
 from prm_jax.ppo.verify import from_labelled
 from prm_jax.stages.experiment import Experiment, LearningConfig
-from prm_jax.stages.problem_sets import problems_of
+from prm_jax.stages.label import practice_problems
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
     load_policy,
@@ -45,7 +46,8 @@ from prm_jax.stages.workbench import (
     token_scorer,
     writer_of,
 )
-from prm_jax.text.step_map import prompt_ids
+from prm_jax.text.step_map import labelled_ids, prompt_ids
+from prm_jax.text.steps import check_step_ends
 from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.data import batches, load_rows
 from prm_jax.training.loop import FitResult, fit
@@ -68,6 +70,7 @@ def prm(experiment: Experiment, run_dir: str) -> None:
         "learning": experiment.prm,
         "labels": experiment.labels,
         "samples": experiment.prm_samples,
+        "without": experiment.prm_without,
         "seed": experiment.seed,
     }
     run.stage("prm", configuration, functools.partial(_prm, experiment, run))
@@ -158,7 +161,7 @@ def validation_programs(run: RunDirectory, seed: int) -> list[LabelledProgram]:
 
 
 def _prm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
-    rows = load_rows(run.folder("tasks") / "prm")
+    rows = _variant_rows(experiment, run, prompt=True)
     if experiment.prm_samples.problems:
         own, blind = _own_rows(experiment, run, rows.tokens.shape[1])
         with (folder / OWN_BLIND).open("wb") as file:
@@ -168,7 +171,7 @@ def _prm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
 
 
 def _blind(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
-    rows = load_rows(run.folder("tasks") / "prm_blind")
+    rows = _variant_rows(experiment, run, prompt=False)
     own = run.folder("prm") / OWN_BLIND
     if own.exists():
         with own.open("rb") as file, np.load(file) as arrays:
@@ -176,6 +179,46 @@ def _blind(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dic
     # Without prompts more programs share a row, so that the same steps would be more passes.
     steps = round(experiment.prm.fit.steps * len(rows.tokens) / run.record_of("prm")["summary"]["rows"])
     return _train(experiment, run, folder, rows, experiment.prm.lasting(max(1, steps)), "prm_blind", prompt=False)
+
+
+def _variant_rows(experiment: Experiment, run: RunDirectory, prompt: bool) -> TokenBatch:
+    """The rows of references and their variants, as the tasks exported them or without some operators."""
+    exported = load_rows(run.folder("tasks") / ("prm" if prompt else "prm_blind"))
+    if not experiment.prm_without:
+        return exported
+    programs = labelled_programs(run, "train")
+    return rows_without(programs, experiment.prm_without, load_tokenizer(run), exported.tokens.shape[1], prompt)
+
+
+def rows_without(
+    programs: Sequence[LabelledProgram], operators: Sequence[str], tokenizer: Tokenizer, length: int, prompt: bool
+) -> TokenBatch:
+    """Packed rows of the programs that none of some operators made.
+
+    Args:
+      programs: labelled programs; those without a label are left out, and those of more than `length` tokens.
+      operators: whose programs are left out.
+      tokenizer: makes the ids.
+      length: T of the rows.
+      prompt: whether the rows have prompts.
+
+    Raises:
+      UserError: an operator made none of the programs.
+    """
+    known = {row.operator for row in programs}
+    if missing := sorted(set(operators) - known):
+        raise UserError(
+            f"Experiment.prm_without names {', '.join(missing)}, which made no program of this run; it has "
+            f"{', '.join(sorted(known))}"
+        )
+    kept = (row for row in programs if row.operator not in operators and set(row.labels) != {Label.NEUTRAL})
+    pairs = (
+        labelled_ids(
+            row.prompt if prompt else "", row.text, check_step_ends(row.text, row.step_ends), row.labels, tokenizer
+        )
+        for row in kept
+    )
+    return pack_batch(((np.array(ids, np.int32), np.array(labels, np.int32)) for ids, labels in pairs), length)
 
 
 def _train(
@@ -213,7 +256,7 @@ def _own_rows(experiment: Experiment, run: RunDirectory, length: int) -> tuple[T
     config = experiment.prm_samples
     tokenizer = load_tokenizer(run)
     writer = writer_of(experiment, tokenizer)
-    practice = problems_of(experiment.problems, "practice")
+    practice = practice_problems(experiment, run)
     chosen = np.random.default_rng(experiment.seed).permutation(len(practice))[: config.problems]
     problems = [practice[index] for index in chosen]
     with mesh_of(experiment) as mesh:

@@ -36,6 +36,7 @@ _FEATURES: Mapping[str, Any] = {
     "outcome": tfds.features.Text(),
     "edited_step": tfds.features.Scalar(np.int32),
     "failing_test": tfds.features.Scalar(np.int32),
+    "by_generated": tfds.features.Scalar(np.bool_),
     "demonstration": tfds.features.Scalar(np.bool_),
 }
 

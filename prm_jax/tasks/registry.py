@@ -33,7 +33,7 @@ from prm_jax.labelling.labelled_program import Label
 from prm_jax.problems.problem import Problem
 from prm_jax.tasks.rows import from_rows
 from prm_jax.tasks.vocabulary import TokenizerVocabulary
-from prm_jax.text.step_map import program_row, prompt_ids, step_end_tokens, token_labels
+from prm_jax.text.step_map import labelled_ids, program_row, prompt_ids
 from prm_jax.text.steps import check_step_ends
 from prm_jax.text.tokenizer import Tokenizer
 
@@ -86,15 +86,13 @@ class ProgramRows:
         """Targets and labels of one program; nothing where the task has no use for it."""
         if self._kind == "sft" and not demonstration:
             return [], []
-        ids, prompt_length = program_row("" if self._kind == "prm_blind" else prompt, text, self._tokenizer)
-        program = ids[prompt_length:]
-        if self._kind == "sft":
-            return ids, [SFT_GIVEN] * prompt_length + [SFT_PREDICTED] * len(program)
         if self._kind in ("prm", "prm_blind"):
-            ends = step_end_tokens(program, self._tokenizer, check_step_ends(text, step_ends))
-        else:
-            ends, labels = [len(program) - 1], [Label.RIGHT if passed else Label.WRONG]
-        return ids, [int(Label.NEUTRAL)] * prompt_length + token_labels(len(program), ends, labels)
+            seen = "" if self._kind == "prm_blind" else prompt
+            return labelled_ids(seen, text, check_step_ends(text, step_ends), labels, self._tokenizer)
+        ids, prompt_length = program_row(prompt, text, self._tokenizer)
+        if self._kind == "sft":
+            return ids, [SFT_GIVEN] * prompt_length + [SFT_PREDICTED] * (len(ids) - prompt_length)
+        return ids, [int(Label.NEUTRAL)] * (len(ids) - 1) + [int(Label.RIGHT if passed else Label.WRONG)]
 
 
 def register(name: str, data_dir: epath.PathLike, tokenizer: Tokenizer, max_length: int) -> None:

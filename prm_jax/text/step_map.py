@@ -66,6 +66,27 @@ def step_end_tokens(ids: Sequence[int], tokenizer: Tokenizer, steps: Sequence[St
     return [end_token(step) for step in steps]
 
 
+def labelled_ids(
+    prompt: str, text: str, steps: Sequence[Step], labels: Sequence[int], tokenizer: Tokenizer
+) -> tuple[list[int], list[int]]:
+    """A labelled program as a PRM sees it.
+
+    Args:
+      prompt: the prompt.
+      text: the program.
+      steps: its steps.
+      labels: one `Label` per step.
+      tokenizer: makes the ids.
+
+    Returns:
+      The ids of `program_row`, and one `Label` for each: on the tokens that end steps; neutral on the others.
+    """
+    ids, start = program_row(prompt, text, tokenizer)
+    program = ids[start:]
+    dense = token_labels(len(program), step_end_tokens(program, tokenizer, steps), labels)
+    return ids, [int(Label.NEUTRAL)] * start + dense
+
+
 def token_labels(length: int, ends: Sequence[int], labels: Sequence[int]) -> list[int]:
     """One label per token of a program.
 

@@ -28,6 +28,15 @@ def test_a_second_run_replays_without_a_sandbox(tmp_path: Path) -> None:
         assert sandbox._process is None
 
 
+def test_values_are_replayed(tmp_path: Path) -> None:
+    asked = dataclasses.replace(PROGRAM, values=True)
+    with Sandbox(SandboxConfig(workers=1), Journal(tmp_path / "journal.jsonl")) as sandbox:
+        first = sandbox.run([asked])
+    assert first[0].values == ("2", "2")
+    with Sandbox(SandboxConfig(workers=1), Journal(tmp_path / "journal.jsonl")) as sandbox:
+        assert sandbox.run([asked]) == first
+
+
 def test_a_torn_line_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Sandbox(SandboxConfig(workers=1), Journal(path)) as sandbox:
@@ -54,6 +63,7 @@ def test_the_key_sees_everything_that_a_verdict_depends_on() -> None:
         dataclasses.replace(PROGRAM, setup="import math"),
         dataclasses.replace(PROGRAM, cpu_seconds=2.0),
         dataclasses.replace(PROGRAM, trace=False),
+        dataclasses.replace(PROGRAM, values=True),
     ]
     assert len({program_key(program) for program in variants}) == len(variants)
 

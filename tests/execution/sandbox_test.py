@@ -36,6 +36,16 @@ def run(sandbox: Sandbox, text: str, *tests: tuple[str, str | None], **options: 
     return sandbox.run([program(text, *tests, **options)])[0]  # type: ignore[arg-type]
 
 
+def test_values_are_told_where_asked(sandbox: Sandbox) -> None:
+    text = "def f(x):\n    if x == 1:\n        raise ValueError\n    return [{x: {'b', 'a'}}, f, frozenset()][x % 3]\n"
+    calls = tuple(Test(f"f({x})", "0") for x in (0, 1, 4, 2, 3))
+    (verdict,) = sandbox.run([Program(text, calls, values=True)])
+    assert verdict.values == ("{0: {'a', 'b'}}", None, None, None, "{3: {'a', 'b'}}")
+    (verdict,) = sandbox.run([Program("def f(x):\n    while x: pass\n", calls[:2], cpu_seconds=0.2, values=True)])
+    assert verdict.values == ("None", None)
+    assert sandbox.run([Program(text, calls)])[0].values == ()
+
+
 def test_passes_only_where_every_test_passes(sandbox: Sandbox) -> None:
     text = "def f(x):\n    return x + 1\n"
     assert run(sandbox, text, ("f(1)", "2"), ("f(2)", "3")).outcome == Outcome.PASSED

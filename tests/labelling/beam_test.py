@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from prm_jax.execution.sandbox import SandboxConfig
+from prm_jax.execution.sandbox import Sandbox, SandboxConfig
+from prm_jax.execution.verdict import Outcome, Program
 from prm_jax.labelling.beam import run_labelling
-from prm_jax.labelling.jsonl import read_labelled
+from prm_jax.labelling.jsonl import TESTS, read_labelled, read_tests
 from prm_jax.labelling.label import LabelConfig
 from prm_jax.problems.synthetic import generate
 
@@ -61,6 +62,17 @@ def test_finished_shards_are_not_done_again(problems, labelled):
     run_labelling(problems, labelled, CONFIG, SANDBOX, shards=3)
     assert [path.stat().st_mtime_ns for path in (paths[0], paths[2])] == times
     assert rows_of(labelled) == before
+
+
+def test_generated_tests_are_kept_beside_the_rows(problems, tmp_path):
+    config = LabelConfig(mutants_per_step=3, generated_inputs=16)
+    run_labelling(problems[:6], tmp_path, config, SANDBOX, shards=2)
+    gained = read_tests(tmp_path / TESTS)
+    assert set(gained) == {row.problem_id for row in rows_of(tmp_path) if row.by_generated}
+    with Sandbox(SANDBOX) as sandbox:
+        for problem in problems[:6]:
+            (verdict,) = sandbox.run([Program(problem.reference, problem.with_tests(gained.get(problem.id, ())).tests)])
+            assert verdict.outcome is Outcome.PASSED
 
 
 def test_another_configuration_is_labelled_afresh(problems, tmp_path):

@@ -1,10 +1,16 @@
-"""The card's measures of quality, on rows made by hand."""
+"""The card, on rows made by hand."""
+
+import dataclasses
+from collections import Counter
 
 import pytest
 
 from prm_jax.labelling import card as module
-from prm_jax.labelling.card import Tally, card
+from prm_jax.labelling.card import card
+from prm_jax.labelling.card_text import markdown, summary
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
+from prm_jax.labelling.tally import Tally
+from prm_jax.problems.problem import Test
 
 GOOD = "def f(items):\n    return items\n"
 ONE_LETTER = "def f(x):\n    return x\n"
@@ -28,3 +34,53 @@ def test_measures_of_quality_are_means_by_operator(monkeypatch):
         "naming": 2**-0.25,
         "calls": 1.0,
     }
+
+
+def audited():
+    right = row(GOOD, "off_by_one")
+    killed = dataclasses.replace(right, passed=False, outcome="wrong_answer", labels=(Label.WRONG,), failing_test=0)
+    late = dataclasses.replace(killed, failing_test=1, by_generated=True)
+    other = dataclasses.replace(killed, problem_id="p/2", outcome="timeout")
+    rows = [right, killed, late, late, other, row(GOOD, "rename_local"), row(GOOD, "reference")]
+    tally = Tally(
+        dropped=Counter(flaky=1, unknown=2), runs=Counter(variants=8, references=2), inputs=Counter(kept=9),
+        agreement=Counter({"trace: same step": 3, "trace: later": 1}), tests={"p/1": (Test("f(1)", "2"),)},
+    )  # fmt: skip
+    return card(rows, tally)
+
+
+def test_survivors_of_own_tests_and_of_generated_ones():
+    found = audited()["surviving_mutants"]
+    assert (found["own_tests"], found["share"], found["tests_added"]) == (3 / 5, 1 / 5, 1)
+    assert found["problems"] == {"p/1": {"own_tests": 3 / 4, "share": 1 / 4, "tests_added": 1}}
+
+
+def test_operators_have_kinds_and_verdicts():
+    found = audited()
+    assert found["operators"]["off_by_one"] == {
+        "kind": "mutant", "programs": 5, "passed": 1, "by_generated": 2, "right": 1, "wrong": 4,
+        "outcomes": {"passed": 1, "timeout": 1, "wrong_answer": 3},
+    }  # fmt: skip
+    assert found["operators"]["rename_local"]["kind"] == "refactoring"
+    assert {name: own["programs"] for name, own in found["quality_by_kind"].items()} == {
+        "mutant": 5, "refactoring": 1, "reference": 1,
+    }  # fmt: skip
+
+
+def test_shares_are_of_all_programs_run():
+    assert audited()["shares"] == {"flaky": 0.1, "unknown": 0.2}
+    assert card([], Tally())["shares"] == {"flaky": 0.0, "unknown": 0.0}
+
+
+def test_the_card_in_words():
+    text = markdown(audited(), "toy")
+    assert text.startswith("# Step labels: toy\n")
+    assert "| off_by_one | mutant | 5 | 1 | 2 | 1 | 4 | 0 | passed 1, timeout 1, wrong_answer 3 |" in text
+    assert "| p/1 | 75.0 % | 25.0 % | 1 |" in text
+    assert "| trace | 4 | 75.0 % | 0.0 % | 0.0 % | 25.0 % | 0.0 % |" in text
+    assert summary(audited())[1:] == [
+        "mutants that pass their problem's own tests: 60.0 %, the generated ones too: 20.0 %; 1 tests added",
+        "trace on mutants whose wrong step is known: same step 3, later 1",
+        "flaky 10.0 %, unknown 20.0 % of the programs run",
+    ]
+    assert "generated" not in " ".join(summary(card([row(GOOD, "reference")], Tally())))

@@ -8,13 +8,13 @@ import pytest
 from prm_jax.errors import UserError
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.verdict import Outcome, Verdict
-from prm_jax.labelling import label
-from prm_jax.labelling.card import Tally
 from prm_jax.labelling.donors import Donors
-from prm_jax.labelling.label import LabelConfig, label_problems, label_samples
+from prm_jax.labelling.label import LabelConfig, _confirmed, label_problems, label_samples
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.labelling.operators import MUTATIONS, REFACTORINGS
+from prm_jax.labelling.rows import Reference, variant_row
 from prm_jax.labelling.splice import Edit, apply
+from prm_jax.labelling.tally import Tally
 from prm_jax.labelling.variants import _variant, executed_steps, failing_labels, map_executed, sample_variants
 from prm_jax.problems.problem import Problem, Test
 from prm_jax.text.steps import split_steps
@@ -196,12 +196,54 @@ def test_flaky_and_unknown_give_no_rows():
 def test_a_failing_refactoring_of_several_steps_is_dropped():
     row = Verdict(Outcome.WRONG_ANSWER, (False, True))
     steps = split_steps(REFERENCE)
-    reference = label.Reference(problem(), row, steps, frozenset(range(12)))
+    reference = Reference(problem(), row, steps, frozenset(range(12)))
     variant = variant_of("    return total\n", "    result = total\n    return result\n")
     tally = Tally()
     renamed = type(variant)(**{**variant.__dict__, "operator": next(iter(REFACTORINGS))})
-    assert label._variant_row(reference, renamed, row, LabelConfig(), tally) is None
+    assert variant_row(reference, renamed, row, "neutral", tally) is None
     assert tally.dropped == {"broken refactoring": 1}
+
+
+def test_generated_tests_tell_mutants_from_the_reference(sandbox):
+    # The tests hold no number above 4, so that nothing is known of the branch for those above 100.
+    config = LabelConfig(mutants_per_step=4, generated_inputs=40)
+    weak, tally = [row for row in label_problems([problem()], sandbox, config) if row.passed], Tally()
+    wide = dataclasses.replace(problem(), tests=(*problem().tests, Test("solve([1, 60, 4])", "64")))
+    rows = label_problems([wide], sandbox, config, tally)
+    found = [row for row in rows if row.by_generated]
+    gained = tally.tests["p"]
+    assert found and all(not row.passed and row.labels[row.edited_step] is W for row in found)
+    assert {row.failing_test for row in found} == set(range(3, 3 + len(gained)))
+    assert all(test.visible for test in gained)
+    # The branch is executed now, and so it has a label.
+    assert next(row for row in rows if row.operator == "reference").labels == (R, N) + (R,) * 10
+    assert weak
+    # With the tests that it gained the problem is told apart by its own.
+    again = label_problems([wide.with_tests(gained)], sandbox, dataclasses.replace(config, generated_inputs=0))
+    texts = {row.text for row in found}
+    assert texts == {row.text for row in again if row.text in texts and not row.passed and row.failing_test >= 3}
+
+
+def test_a_refactoring_that_only_passes_the_tests_is_not_believed():
+    visible, passed = Test("solve([])", "0"), Verdict(Outcome.PASSED, (True,))
+    reference = Reference(
+        dataclasses.replace(problem(), tests=(visible,)), passed, split_steps(REFERENCE), frozenset(range(12)),
+        (Test("solve([1])", "0"),),
+    )  # fmt: skip
+
+    class Second:
+        def run(self, programs):
+            assert [program.tests for program in programs] == [reference.generated]
+            return [Verdict(Outcome.WRONG_ANSWER, (False,))]
+
+    variant = dataclasses.replace(variant_of("x > 2", "x > 1"), operator="flip_comparison")
+    other = dataclasses.replace(variant, text="")
+    failed = Verdict(Outcome.SYNTAX_ERROR, (False,))
+    pairs = [(reference, variant), (reference, other), (dataclasses.replace(reference, generated=()), variant)]
+    verdicts = _confirmed(pairs, [passed, failed, passed], Second(), LabelConfig())
+    assert [verdict.passed for verdict in verdicts] == [(True, False), (False,), (True,)]
+    row = variant_row(reference, variant, verdicts[0], "neutral", Tally())
+    assert (row.by_generated, row.failing_test, row.labels[row.edited_step]) == (True, 1, W)
 
 
 def test_samples_are_labelled_by_trace(sandbox):

@@ -1,0 +1,26 @@
+"""What the later stages take from labelling."""
+
+from prm_jax.labelling.jsonl import TESTS, write_tests
+from prm_jax.problems.problem import Test
+from prm_jax.problems.synthetic import SyntheticSource
+from prm_jax.stages.experiment import Experiment, ProblemSets
+from prm_jax.stages.label import practice_problems
+from prm_jax.stages.problem_sets import problems_of
+from prm_jax.stages.run_directory import RunDirectory
+
+SETS = ProblemSets(
+    demonstrations=(SyntheticSource("train", 3, 2, 2),), evaluation=(SyntheticSource("test", 2, 2, 2),)
+)  # fmt: skip
+
+
+def test_practice_has_the_tests_that_its_problems_gained(tmp_path):
+    experiment, run = Experiment("toy", SETS), RunDirectory(str(tmp_path))
+    before = problems_of(SETS, "practice")
+    assert practice_problems(experiment, run) == before
+    gained = (Test("f([1])", "2"),)
+    held_out = problems_of(SETS, "evaluation")[0].id
+    write_tests(run.folder("label") / "demonstrations" / TESTS, {before[1].id: gained, held_out: gained})
+    after = practice_problems(experiment, run)
+    assert after[0] == before[0] and after[2] == before[2]
+    assert after[1].visible_tests == before[1].visible_tests + gained
+    assert after[1].hidden_tests == before[1].hidden_tests
