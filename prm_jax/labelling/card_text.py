@@ -18,12 +18,12 @@ _WEAKEST = 10
 def summary(card: Mapping[str, Any]) -> list[str]:
     """The card in short, a line each."""
     survivors, labels = card["surviving_mutants"], card["labels"]
-    lines = [
-        f"{card['programs']} programs of {card['problems']} problems; steps: {_counts(labels)}",
-        f"mutants that pass their problem's own tests: {_percent(survivors['own_tests'])}",
-    ]
-    if card["inputs"].get("kept"):
-        lines[1] += f", the generated ones too: {_percent(survivors['share'])}; {survivors['tests_added']} tests added"
+    lines = [f"{card['programs']} programs of {card['problems']} problems; steps: {_counts(labels)}"]
+    if _has_mutants(card):
+        told = f"mutants that pass their problem's own tests: {_percent(survivors['own_tests'])}"
+        if card["inputs"].get("kept"):
+            told += f", the generated ones too: {_percent(survivors['share'])}; {survivors['tests_added']} tests added"
+        lines.append(told)
     for method, places in card["agreement"].items():
         lines.append(f"{method} on mutants whose wrong step is known: {_counts(_in_order(places))}")
     flaky, unknown = card["shares"]["flaky"], card["shares"]["unknown"]
@@ -37,7 +37,8 @@ def markdown(card: Mapping[str, Any], name: str) -> str:
         if card[key]:
             parts.append(f"**{key.capitalize()}**: {_counts(card[key])}.")
     parts += ["## Operators", _operators(card["operators"])]
-    parts += ["## Weak tests", *_survivors(card)]
+    if _has_mutants(card):
+        parts += ["## Weak tests", *_survivors(card)]
     if card["agreement"]:
         parts += ["## Agreement of the methods", *_agreement(card["agreement"])]
     parts += ["## How the programs are written", _quality(card["quality_by_kind"])]
@@ -45,6 +46,10 @@ def markdown(card: Mapping[str, Any], name: str) -> str:
         lines = [f"- {problem}: {reason}" for problem, reason in card["skipped"].items()]
         parts += ["## Problems left out", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
+
+
+def _has_mutants(card: Mapping[str, Any]) -> bool:
+    return any(own["kind"] == "mutant" for own in card["operators"].values())
 
 
 def _operators(operators: Mapping[str, Mapping[str, Any]]) -> str:

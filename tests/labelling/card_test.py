@@ -83,4 +83,6 @@ def test_the_card_in_words():
         "trace on mutants whose wrong step is known: same step 3, later 1",
         "flaky 10.0 %, unknown 20.0 % of the programs run",
     ]
-    assert "generated" not in " ".join(summary(card([row(GOOD, "reference")], Tally())))
+    assert not any("generated" in line for line in summary(card([row(GOOD, "off_by_one")], Tally())))
+    bare = card([row(GOOD, "reference")], Tally())
+    assert len(summary(bare)) == 2 and "Weak tests" not in markdown(bare, "bare")
