@@ -25,6 +25,7 @@ OVERLAYS = {*ABLATIONS, *DOMAINS, *MESHES} | {
     "gin/data/humaneval.gin",
     "gin/data/jsonl.gin",
     "gin/data/mined.gin",
+    "gin/data/prefix_search.gin",
     "gin/data/with_mined.gin",
 }
 RUNS = sorted(set(FILES) - OVERLAYS)

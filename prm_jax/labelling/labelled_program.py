@@ -31,7 +31,7 @@ class LabelledProgram:
       labels: one `Label` per step.
       passed: whether it passed every test that labelling may use.
       operator: name of the mutation or refactoring; where none, `"reference"`, `"demonstration"` or `"sample"`.
-      method: `"mutation"`, `"trace"` or `"diagnostics"`.
+      method: `"mutation"`, `"trace"`, `"diagnostics"` or `"prefix_search"`.
       outcome: the `Outcome` value of the verdict.
       edited_step: index of the step that the operator edited; -1 where there was none.
       failing_test: index of the first failing test, the problem's visible ones before the generated ones that it

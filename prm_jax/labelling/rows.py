@@ -42,7 +42,7 @@ def reference_row(reference: Reference) -> LabelledProgram:
     """The row of a reference: what ran is right."""
     labels = passing_labels(reference.steps, reference.executed)
     problem = reference.problem
-    row = _row(problem, problem.reference, reference.steps, labels, reference.verdict, "reference", "mutation")
+    row = row_of(problem, problem.reference, reference.steps, labels, reference.verdict, "reference", "mutation")
     return dataclasses.replace(row, demonstration=not problem.demonstration)
 
 
@@ -63,7 +63,7 @@ def variant_row(
     else:
         executed = map_executed(variant, len(reference.steps), reference.executed)
     labels = passing_labels(steps, executed) if passed else failing_labels(steps, variant.edited, executed, after_error)
-    return _row(reference.problem, variant.text, steps, labels, verdict, variant.operator, "mutation", variant.edited)
+    return row_of(reference.problem, variant.text, steps, labels, verdict, variant.operator, "mutation", variant.edited)
 
 
 def traced_row(
@@ -98,10 +98,10 @@ def traced_row(
             if method == "diagnostics" and not verdict.executed_lines:
                 executed = frozenset(range(error.step))  # It ran nowhere, so that coverage says nothing.
             labels = failing_labels(steps, error.step, executed, after_error, error.neutral)
-    return _row(problem, text, steps, labels, verdict, operator, method)
+    return row_of(problem, text, steps, labels, verdict, operator, method)
 
 
-def _row(
+def row_of(
     problem: Problem,
     text: str,
     steps: Sequence[Step],
@@ -111,6 +111,7 @@ def _row(
     method: str,
     edited_step: int = -1,
 ) -> LabelledProgram:
+    """The row of a program on its problem's tests, the visible ones and then generated ones."""
     failing = [i for i, passed in enumerate(verdict.passed) if not passed]
     passed = verdict.outcome is Outcome.PASSED
     failing_test = -1 if passed else (failing[0] if failing else 0)

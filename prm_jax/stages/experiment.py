@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from prm_jax.errors import UserError
 from prm_jax.evaluation.samples import EvaluationConfig
 from prm_jax.execution.sandbox import SandboxConfig
 from prm_jax.labelling.label import LabelConfig
+from prm_jax.labelling.prefix_search import PrefixSearchConfig
 from prm_jax.mining.config import MiningConfig
 from prm_jax.models.config import ModelConfig
 from prm_jax.parallel.mesh import MeshConfig
@@ -100,15 +102,25 @@ class LearningConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PolicySamplesConfig:
-    """The policy's own programs that a PRM is trained on, labelled by the interpreter against the reference.
+    """The policy's own programs that a PRM is trained on, labelled by the interpreter.
 
     Attributes:
       problems: number of practice problems to sample for; 0 leaves such programs out.
       samples_per_problem: programs to each.
+      policies: who writes them, each for its share of the problems: `"sft"`, and `"ppo/<arm>"` where that arm has been
+        trained in the run directory before (Dai et al. collect labels along an outcome-only run).
+      search: labels them by prefix search in place of the trace, where it has completions.
     """
 
     problems: int = 0
     samples_per_problem: int = 4
+    policies: tuple[str, ...] = ("sft",)
+    search: PrefixSearchConfig = PrefixSearchConfig()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policies", tuple(self.policies))
+        if not self.policies:
+            raise UserError("PolicySamplesConfig.policies is empty; expected 'sft' or 'ppo/<arm>', or problems = 0")
 
 
 @dataclasses.dataclass(frozen=True)

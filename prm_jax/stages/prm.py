@@ -16,25 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh
-from jaxtyping import Int
 
 from prm_jax.batches import TokenBatch, pack_batch
 from prm_jax.errors import UserError
 from prm_jax.evaluation.prm_eval import auc_by_operator
 from prm_jax.evaluation.score import ScoredProgram, score_programs
-from prm_jax.execution.sandbox import Sandbox
 from prm_jax.labelling.jsonl import read_labelled
-from prm_jax.labelling.label import label_samples
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import boxed_scorer, init_scorer, scores
 from prm_jax.parallel.shardings import shard_batch
-from prm_jax.ppo.inputs import label_table
-from prm_jax.ppo.online import labelled_rows
-from prm_jax.ppo.rollout import assemble, step_table
-from prm_jax.ppo.verify import from_labelled
 from prm_jax.stages.experiment import Experiment, LearningConfig
-from prm_jax.stages.label import practice_problems
+from prm_jax.stages.own_programs import own_rows
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
     load_policy,
@@ -44,9 +37,8 @@ from prm_jax.stages.workbench import (
     save_params,
     sharded_train_state,
     token_scorer,
-    writer_of,
 )
-from prm_jax.text.step_map import labelled_ids, prompt_ids
+from prm_jax.text.step_map import labelled_ids
 from prm_jax.text.steps import check_step_ends
 from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.data import batches, load_rows
@@ -67,6 +59,7 @@ def prm(experiment: Experiment, run_dir: str) -> None:
     run = RunDirectory(run_dir)
     configuration = {
         "sft": run.fingerprint_of("sft"),
+        "policies": {name: run.fingerprint_of(name) for name in experiment.prm_samples.policies},
         "learning": experiment.prm,
         "labels": experiment.labels,
         "samples": experiment.prm_samples,
@@ -163,7 +156,7 @@ def validation_programs(run: RunDirectory, seed: int) -> list[LabelledProgram]:
 def _prm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
     rows = _variant_rows(experiment, run, prompt=True)
     if experiment.prm_samples.problems:
-        own, blind = _own_rows(experiment, run, rows.tokens.shape[1])
+        own, blind = own_rows(experiment, run, rows.tokens.shape[1])
         with (folder / OWN_BLIND).open("wb") as file:
             np.savez(file, **blind._asdict())
         rows = _joined(rows, own)
@@ -245,44 +238,3 @@ def _train(
 
 def _joined(rows: TokenBatch, others: TokenBatch) -> TokenBatch:
     return TokenBatch(*(np.concatenate(fields) for fields in zip(rows, others, strict=True)))
-
-
-def _own_rows(experiment: Experiment, run: RunDirectory, length: int) -> tuple[TokenBatch, TokenBatch]:
-    """The SFT policy's own programs for practice problems as packed rows, from the ids that it sampled.
-
-    Returns:
-      The rows with their prompts, and without.
-    """
-    config = experiment.prm_samples
-    tokenizer = load_tokenizer(run)
-    writer = writer_of(experiment, tokenizer)
-    practice = practice_problems(experiment, run)
-    chosen = np.random.default_rng(experiment.seed).permutation(len(practice))[: config.problems]
-    problems = [practice[index] for index in chosen]
-    with mesh_of(experiment) as mesh:
-        params = load_policy(run, "sft", writer.model, mesh)
-        prompts, written = writer.completions(params, problems, config.samples_per_problem, experiment.seed)
-    table = step_table(prompts, written, tokenizer)
-    pairs = list(zip((problems[i] for i in prompts.problem // config.samples_per_problem), table.texts, strict=True))
-    with Sandbox(experiment.sandbox) as sandbox:
-        verified = [from_labelled(row) for row in label_samples(pairs, sandbox, experiment.labels)]
-    rollout = assemble(prompts, written).replace(known=np.array([entry.known for entry in verified]))
-    rows = labelled_rows(rollout, table.ends, label_table(verified, table.ends.shape[1]))
-    sizes = (rows.segments > 0).sum(axis=1)
-    programs = [
-        (tokens[:size], labels[:size]) for tokens, labels, size in zip(rows.tokens, rows.labels, sizes, strict=True)
-    ]
-    blind = [
-        _without_prompt(tokens, labels, start, tokenizer)
-        for (tokens, labels), start in zip(programs, prompts.lengths, strict=True)
-    ]
-    return pack_batch(programs, length), pack_batch(blind, length)
-
-
-def _without_prompt(
-    tokens: Int[np.ndarray, " T"], labels: Int[np.ndarray, " T"], start: int, tokenizer: Tokenizer
-) -> tuple[np.ndarray, np.ndarray]:
-    """A program as the twin sees it: behind an empty prompt."""
-    before = prompt_ids("", tokenizer)
-    neutral = [int(Label.NEUTRAL)] * len(before)
-    return np.array([*before, *tokens[start:]], np.int32), np.array([*neutral, *labels[start:]], np.int32)

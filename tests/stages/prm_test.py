@@ -5,7 +5,8 @@ import pytest
 
 from prm_jax.errors import UserError
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
-from prm_jax.stages.prm import _without_prompt, rows_without
+from prm_jax.stages.own_programs import without_prompt
+from prm_jax.stages.prm import rows_without
 from prm_jax.text.step_map import program_row
 from prm_jax.text.steps import split_steps
 from prm_jax.text.tokenizer import ByteTokenizer
@@ -17,7 +18,7 @@ def test_the_twin_sees_the_same_program_and_labels_behind_an_empty_prompt():
     ids, start = program_row("Give x back.", text, tokenizer)
     blind_ids, blind_start = program_row("", text, tokenizer)
     labels = np.arange(len(ids)) % 3 + int(Label.NEUTRAL)
-    tokens, kept = _without_prompt(np.array(ids, np.int32), labels, start, tokenizer)
+    tokens, kept = without_prompt(np.array(ids, np.int32), labels, start, tokenizer)
     assert tokens.tolist() == blind_ids and tokens.dtype == np.int32
     assert kept[blind_start:].tolist() == labels[start:].tolist()
     assert set(kept[:blind_start]) == {int(Label.NEUTRAL)}

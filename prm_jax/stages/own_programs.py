@@ -1,0 +1,108 @@
+"""A policy's own programs as rows for a PRM: practice problems in, packed rows with step labels out.
+
+The stage `prm` calls `own_rows`. Programs are labelled by trace against the reference, or by prefix search with the
+policy that wrote them; their ids are those that were sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Int
+
+from prm_jax.batches import TokenBatch, pack_batch
+from prm_jax.errors import UserError
+from prm_jax.execution.sandbox import Sandbox
+from prm_jax.labelling.label import label_samples
+from prm_jax.labelling.labelled_program import Label
+from prm_jax.labelling.prefix_search import search_prefixes
+from prm_jax.ppo.inputs import label_table
+from prm_jax.ppo.online import labelled_rows
+from prm_jax.ppo.rollout import assemble, step_table
+from prm_jax.ppo.verify import from_labelled
+from prm_jax.problems.problem import Problem
+from prm_jax.stages.completions import complete_with
+from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.label import practice_problems
+from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.stages.workbench import Writer, load_policy, load_tokenizer, mesh_of, writer_of
+from prm_jax.text.step_map import prompt_ids
+from prm_jax.text.tokenizer import Tokenizer
+
+_Programs = list[tuple[np.ndarray, np.ndarray]]
+"""Ids and labels of each."""
+
+
+def own_rows(experiment: Experiment, run: RunDirectory, length: int) -> tuple[TokenBatch, TokenBatch]:
+    """The policies' own programs for practice problems, which they share, as packed rows of `length` tokens.
+
+    Returns:
+      The rows with their prompts, and without.
+
+    Raises:
+      UserError: nothing is known of any program.
+    """
+    config = experiment.prm_samples
+    writer = writer_of(experiment, load_tokenizer(run))
+    practice = practice_problems(experiment, run)
+    chosen = np.random.default_rng(experiment.seed).permutation(len(practice))[: config.problems]
+    programs: _Programs = []
+    blind: _Programs = []
+    with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
+        for stage, share in zip(config.policies, np.array_split(chosen, len(config.policies)), strict=True):
+            problems = [practice[index] for index in share]
+            own, bare = _written(experiment, run, stage, writer, problems, mesh, sandbox)
+            programs += own
+            blind += bare
+    if not programs:
+        raise UserError(
+            "none of the policy's own programs could be labelled: raise PolicySamplesConfig.problems, or keep more of "
+            "them with PrefixSearchConfig.revised_only = False"
+        )
+    return pack_batch(programs, length), pack_batch(blind, length)
+
+
+def _written(
+    experiment: Experiment,
+    run: RunDirectory,
+    stage: str,
+    writer: Writer,
+    problems: Sequence[Problem],
+    mesh: Mesh,
+    sandbox: Sandbox,
+) -> tuple[_Programs, _Programs]:
+    """What one policy wrote, with prompts and without; programs of which nothing is known are left out."""
+    if not problems:
+        return [], []
+    config, tokenizer = experiment.prm_samples, writer.tokenizer
+    params = load_policy(run, stage, writer.model, mesh)
+    prompts, written = writer.completions(params, problems, config.samples_per_problem, experiment.seed)
+    table = step_table(prompts, written, tokenizer)
+    answered = (problems[i] for i in prompts.problem // config.samples_per_problem)
+    pairs = list(zip(answered, table.texts, strict=True))
+    if config.search.completions:
+        labelled = search_prefixes(pairs, complete_with(writer, params), sandbox, config.search, experiment.labels)
+    else:
+        labelled = label_samples(pairs, sandbox, experiment.labels)
+    verified = [from_labelled(row) for row in labelled]
+    rollout = assemble(prompts, written).replace(known=np.array([entry.known for entry in verified]))
+    rows = labelled_rows(rollout, table.ends, label_table(verified, table.ends.shape[1]))
+    sizes = (rows.segments > 0).sum(axis=1)
+    kept = [row for row, entry in enumerate(verified) if entry.known]
+    programs = [(rows.tokens[row, : sizes[row]], rows.labels[row, : sizes[row]]) for row in kept]
+    blind = [
+        without_prompt(tokens, labels, start, tokenizer)
+        for (tokens, labels), start in zip(programs, prompts.lengths[kept], strict=True)
+    ]
+    return programs, blind
+
+
+def without_prompt(
+    tokens: Int[np.ndarray, " T"], labels: Int[np.ndarray, " T"], start: int, tokenizer: Tokenizer
+) -> tuple[np.ndarray, np.ndarray]:
+    """A program as the twin sees it: behind an empty prompt; `start` is the number of ids before the program."""
+    before = prompt_ids("", tokenizer)
+    neutral = [int(Label.NEUTRAL)] * len(before)
+    return np.array([*before, *tokens[start:]], np.int32), np.array([*neutral, *labels[start:]], np.int32)
