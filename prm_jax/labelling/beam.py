@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -25,6 +25,7 @@ from prm_jax.labelling.card import card
 from prm_jax.labelling.card_text import markdown
 from prm_jax.labelling.jsonl import TESTS, read_labelled, write_labelled, write_tests, write_text
 from prm_jax.labelling.label import LabelConfig, label_problems
+from prm_jax.labelling.splice import Edit
 from prm_jax.labelling.tally import Tally
 from prm_jax.problems.problem import Problem
 
@@ -40,11 +41,13 @@ class Shard:
       path: the file of rows; the tally stands beside it.
       fingerprint: hash of all that the rows depend on.
       problems: the problems to label.
+      rewrites: what a teacher wrote for them.
     """
 
     path: str
     fingerprint: str
     problems: tuple[Problem, ...]
+    rewrites: Mapping[str, Sequence[Edit]]
 
     @property
     def tally_path(self) -> epath.Path:
@@ -79,7 +82,7 @@ class LabelShard(beam.DoFn):
         """Labels one shard."""
         assert self._sandbox is not None
         tally = Tally()
-        rows = label_problems(element.problems, self._sandbox, self._config, tally)
+        rows = label_problems(element.problems, self._sandbox, self._config, tally, element.rewrites)
         path = epath.Path(element.path)
         # The rows of another configuration go first: a fingerprint never stands beside rows that are not its own.
         path.unlink(missing_ok=True)
@@ -117,6 +120,7 @@ def run_labelling(
     runner: str = "DirectRunner",
     workers: int = 1,
     progress: Progress | None = None,
+    rewrites: Mapping[str, Sequence[Edit]] | None = None,
 ) -> epath.Path:
     """Labels problems and writes `labelled-XXXXX-of-XXXXX.jsonl`, `generated_tests.jsonl` and the card.
 
@@ -129,6 +133,7 @@ def run_labelling(
       runner: `"DirectRunner"` for this machine, or the name of another Beam runner.
       workers: threads of the DirectRunner, each with a sandbox, which itself uses all cores unless told otherwise.
       progress: called with the number of finished shards and of all shards.
+      rewrites: by problem id what a teacher wrote in the place of steps of the reference, see `teacher.py`.
 
     Returns:
       The output directory.
@@ -138,7 +143,7 @@ def run_labelling(
     """
     directory = epath.Path(output_dir)
     directory.mkdir(parents=True, exist_ok=True)
-    parts = _shards(problems, directory, label_config, max(1, min(shards, len(problems))))
+    parts = _shards(problems, directory, label_config, max(1, min(shards, len(problems))), rewrites or {})
     _remove_others(directory, parts)
     missing = [part for part in parts if part.read_tally() is None]
     with _watched(parts, progress), _interruptible():
@@ -149,16 +154,25 @@ def run_labelling(
     return directory
 
 
-def _shards(problems: Sequence[Problem], directory: epath.Path, config: LabelConfig, count: int) -> list[Shard]:
-    names = [f"labelled-{i:05d}-of-{count:05d}.jsonl" for i in range(count)]
-    return [
-        Shard(str(directory / name), _fingerprint(problems[i::count], config), tuple(problems[i::count]))
-        for i, name in enumerate(names)
-    ]
+def _shards(
+    problems: Sequence[Problem],
+    directory: epath.Path,
+    config: LabelConfig,
+    count: int,
+    rewrites: Mapping[str, Sequence[Edit]],
+) -> list[Shard]:
+    parts = []
+    for i in range(count):
+        own = tuple(problems[i::count])
+        taught = {problem.id: rewrites[problem.id] for problem in own if rewrites.get(problem.id)}
+        path = directory / f"labelled-{i:05d}-of-{count:05d}.jsonl"
+        parts.append(Shard(str(path), _fingerprint(own, config, taught), own, taught))
+    return parts
 
 
-def _fingerprint(problems: Sequence[Problem], config: LabelConfig) -> str:
-    parts = [dataclasses.asdict(config), [dataclasses.asdict(problem) for problem in problems]]
+def _fingerprint(problems: Sequence[Problem], config: LabelConfig, rewrites: Mapping[str, Sequence[Edit]]) -> str:
+    taught = {name: [dataclasses.astuple(edit) for edit in edits] for name, edits in rewrites.items()}
+    parts = [dataclasses.asdict(config), [dataclasses.asdict(problem) for problem in problems], taught]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

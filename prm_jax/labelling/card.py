@@ -79,7 +79,7 @@ def card(rows: Iterable[LabelledProgram], tally: Tally) -> dict[str, Any]:
 
 
 def kind_of(operator: str) -> str:
-    """`"mutant"` or `"refactoring"`; a program that no operator made is called as its row calls it."""
+    """`"mutant"` or `"refactoring"`; another program is called as its row calls it."""
     if operator in MUTATION_NAMES:
         return "mutant"
     return "refactoring" if operator in REFACTORINGS else operator

@@ -21,6 +21,7 @@ from prm_jax.labelling.donors import Donors
 from prm_jax.labelling.generated import GeneratedTests, generate_tests
 from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.labelling.rows import Reference, reference_row, traced_row, variant_row
+from prm_jax.labelling.splice import Edit
 from prm_jax.labelling.tally import Tally
 from prm_jax.labelling.variants import Variant, executed_steps, sample_variants
 from prm_jax.problems.problem import Problem
@@ -37,6 +38,8 @@ class LabelConfig:
       mutants_per_step: number of mutants of each step of a reference.
       refactorings_per_step: number of refactorings of each step.
       variants_per_program: at most so many of them, drawn at random; 0 keeps all.
+      rewrites_per_step: number of times that a teacher, a policy, writes each step anew; 0 for no teacher.
+      teacher: the run directory of that policy, the SFT policy there; its model is that of the experiment.
       foreign_statements: whether mutants may take statements of the other problems of its split in the same call; then
         the rows of a problem depend on these too.
       generated_inputs: number of calls made of those of a problem's tests, of which the reference tells the values. A
@@ -54,6 +57,8 @@ class LabelConfig:
     mutants_per_step: int = 2
     refactorings_per_step: int = 1
     variants_per_program: int = 0
+    rewrites_per_step: int = 0
+    teacher: str = ""
     foreign_statements: bool = True
     generated_inputs: int = 0
     compared_mutants: int = 0
@@ -65,6 +70,8 @@ class LabelConfig:
     def __post_init__(self) -> None:
         if self.after_error not in ("neutral", "wrong"):
             raise UserError(f"after_error={self.after_error!r}; expected 'neutral' or 'wrong'")
+        if self.rewrites_per_step and not self.teacher:
+            raise UserError("LabelConfig.rewrites_per_step needs LabelConfig.teacher, the run directory of a policy")
         if not self.steps and (self.mutants_per_step or self.refactorings_per_step):
             raise UserError("LabelConfig.steps is False: variants without labels teach nothing; set both shares to 0")
 
@@ -120,7 +127,11 @@ def _reason(problem: Problem, verdict: Verdict) -> str:
 
 
 def label_problems(
-    problems: Sequence[Problem], sandbox: Sandbox, config: LabelConfig, tally: Tally | None = None
+    problems: Sequence[Problem],
+    sandbox: Sandbox,
+    config: LabelConfig,
+    tally: Tally | None = None,
+    rewrites: Mapping[str, Sequence[Edit]] | None = None,
 ) -> list[LabelledProgram]:
     """Labels each problem's reference, its demonstration where it has one, and variants of the reference.
 
@@ -133,6 +144,7 @@ def label_problems(
       sandbox: runs the programs.
       config: how to label.
       tally: receives what was left out and why, and the generated tests that problems gain.
+      rewrites: by problem id what a teacher wrote in the place of the reference's steps.
 
     Returns:
       The rows, in the order of the problems.
@@ -141,7 +153,12 @@ def label_problems(
     references = [each for each in run_references(problems, sandbox, config, tally) if each]
     references = _with_generated(references, sandbox, config, tally)
     donors = _donors(references) if config.foreign_statements else {}
-    pairs = [(each, variant) for each in references for variant in _sample(each, config, donors)]
+    rewrites = rewrites or {}
+    pairs = [
+        (each, variant)
+        for each in references
+        for variant in _sample(each, config, donors, rewrites.get(each.problem.id, ()))
+    ]
     verdicts = sandbox.run([_variant_program(reference, variant, config) for reference, variant in pairs])
     if config.generated_inputs:
         verdicts = _confirmed(pairs, verdicts, sandbox, config)
@@ -264,13 +281,15 @@ def _donors(references: Sequence[Reference]) -> dict[str, Donors]:
     }
 
 
-def _sample(reference: Reference, config: LabelConfig, donors: Mapping[str, Donors]) -> list[Variant]:
+def _sample(
+    reference: Reference, config: LabelConfig, donors: Mapping[str, Donors], rewrites: Sequence[Edit]
+) -> list[Variant]:
     problem = reference.problem
     mutants, refactorings = config.mutants_per_step, config.refactorings_per_step
-    if not mutants and not refactorings:
+    if not (mutants or refactorings or rewrites):
         return []
     rng = random.Random(f"{config.seed}/{problem.id}")
-    variants = sample_variants(problem.reference, mutants, refactorings, rng, donors.get(problem.split))
+    variants = sample_variants(problem.reference, mutants, refactorings, rng, donors.get(problem.split), rewrites)
     if config.variants_per_program and len(variants) > config.variants_per_program:
         return rng.sample(variants, config.variants_per_program)
     return variants

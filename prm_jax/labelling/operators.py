@@ -63,6 +63,8 @@ REFACTORINGS: dict[str, Operator] = {
 
 # The mutation that needs other programs (`donors.py`), so that it is not in the table.
 FOREIGN = "foreign_statement"
+# What a policy wrote in the place of a step (`teacher.py`), right or wrong.
+REWRITE = "policy_rewrite"
 MUTATION_NAMES = frozenset(MUTATIONS) | {FOREIGN}
 
 # Edits whose text does not compile; the report shows them apart, since any parser finds them.

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from prm_jax.labelling.donors import Donors
 from prm_jax.labelling.labelled_program import Label
-from prm_jax.labelling.operators import EASY, FOREIGN, MUTATIONS, REFACTORINGS
+from prm_jax.labelling.operators import EASY, FOREIGN, MUTATIONS, REFACTORINGS, REWRITE
 from prm_jax.labelling.splice import Edit, apply
 from prm_jax.text.steps import Step, split_steps
 
@@ -49,7 +49,12 @@ class Variant:
 
 
 def sample_variants(
-    reference: str, mutants: int, refactorings: int, rng: random.Random, donors: Donors | None = None
+    reference: str,
+    mutants: int,
+    refactorings: int,
+    rng: random.Random,
+    donors: Donors | None = None,
+    rewrites: Sequence[Edit] = (),
 ) -> list[Variant]:
     """Draws edits of each step of a program, each resulting text once.
 
@@ -59,6 +64,7 @@ def sample_variants(
       refactorings: number of refactorings of each step, likewise.
       rng: the source of randomness.
       donors: statements of other programs, for mutants made of them.
+      rewrites: what a teacher wrote in the place of steps; all of it is taken.
     """
     steps = split_steps(reference)
     seen = {reference}
@@ -66,7 +72,8 @@ def sample_variants(
     foreign = {FOREIGN: list(donors.edits(reference, rng))} if donors else {}
     mutations = {name: list(operator.edits(reference)) for name, operator in MUTATIONS.items()} | foreign
     others = {name: list(operator.edits(reference)) for name, operator in REFACTORINGS.items()}
-    for edits, count in ((mutations, mutants), (others, refactorings)):
+    taught = {REWRITE: rewrites} if rewrites else {}
+    for edits, count in ((mutations, mutants), (others, refactorings), (taught, len(rewrites))):
         for _, by_operator in sorted(_by_step(reference, steps, edits).items()):
             wanted = len(variants) + count
             for name, edit in _in_turns(by_operator, rng):

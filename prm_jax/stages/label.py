@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -17,6 +18,7 @@ from etils import epath
 from prm_jax.labelling.card_text import summary as summary_of
 from prm_jax.labelling.jsonl import TESTS, read_tests
 from prm_jax.labelling.label import LabelConfig
+from prm_jax.labelling.splice import Edit
 from prm_jax.problems.problem import Problem, Test
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.problem_sets import problems_of
@@ -45,7 +47,13 @@ def families(experiment: Experiment) -> dict[str, tuple[list[Problem], LabelConf
     if not others:
         return {"demonstrations": ([*demonstrations, *held_out], config)}
     bare = dataclasses.replace(
-        config, steps=False, mutants_per_step=0, refactorings_per_step=0, generated_inputs=0, compared_mutants=0
+        config,
+        steps=False,
+        mutants_per_step=0,
+        refactorings_per_step=0,
+        rewrites_per_step=0,
+        generated_inputs=0,
+        compared_mutants=0,
     )
     return {"demonstrations": ([*demonstrations], bare), "others": ([*others, *held_out], config)}
 
@@ -78,6 +86,7 @@ def _label(experiment: Experiment, folder: epath.Path) -> dict[str, Any]:
                 experiment.sandbox,
                 shards=SHARDS,
                 progress=lambda done, _: progress.update(done),
+                rewrites=_rewrites(experiment, config, problems),
             )
         build_dataset(folder / family, folder / family / "tfds")
         card = json.loads((folder / family / "card.json").read_text())
@@ -87,3 +96,18 @@ def _label(experiment: Experiment, folder: epath.Path) -> dict[str, Any]:
             print(f"label: {problem_id} left out: {reason}")
         summary |= {f"{family}_programs": card["programs"], f"{family}_problems": card["problems"]}
     return summary
+
+
+def _rewrites(experiment: Experiment, config: LabelConfig, problems: Sequence[Problem]) -> Mapping[str, Sequence[Edit]]:
+    """What the teacher writes in the place of the references' steps."""
+    if not config.rewrites_per_step:
+        return {}
+    from prm_jax.labelling.teacher import rewrite_steps
+    from prm_jax.stages.completions import complete_with
+    from prm_jax.stages.workbench import load_policy, load_tokenizer, mesh_of, writer_of
+
+    teacher = RunDirectory(config.teacher)
+    writer = writer_of(experiment, load_tokenizer(teacher))
+    with mesh_of(experiment) as mesh:
+        policy = complete_with(writer, load_policy(teacher, "sft", writer.model, mesh))
+        return rewrite_steps(problems, policy, config.rewrites_per_step, config.seed)
