@@ -119,6 +119,9 @@ def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
     if name == "generate":
         command.add_argument("--samples", type=int, default=4, help="how many programs to write")
         command.add_argument("--seed", type=int, default=0)
+        command.add_argument(
+            "--guided", metavar="BY", help="show the best of more programs, by prm, orm, majority or beam"
+        )
     if name == "export":
         command.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
         command.add_argument("--network", help="sft, prm, orm or the name of an arm (default: sft)")

@@ -10,6 +10,7 @@ import dataclasses
 
 from prm_jax.evaluation.samples import EvaluationConfig
 from prm_jax.execution.sandbox import SandboxConfig
+from prm_jax.guided.config import GuidedConfig
 from prm_jax.labelling.label import LabelConfig
 from prm_jax.mining.config import MiningConfig
 from prm_jax.models.config import ModelConfig
@@ -132,6 +133,7 @@ class Experiment:
     pretrained: PretrainedConfig = PretrainedConfig()
     mesh: MeshConfig = MeshConfig()
     sampling: SamplingConfig = SamplingConfig()
+    guided: GuidedConfig = GuidedConfig()
     sft: LearningConfig = LearningConfig()
     prm: LearningConfig = LearningConfig()
     prm_samples: PolicySamplesConfig = PolicySamplesConfig()
