@@ -22,8 +22,10 @@ from prm_jax.sampling.sample import Completions
 from prm_jax.sampling.slots import Refill, Sampled, advance, empty, kept, refill, unrolled
 from prm_jax.sampling.stops import StopWatch
 
-# Decoding steps between two looks of the host, at most.
+# Decoding steps between two looks of the host, at most. Where the host looks for stop sequences, what a row is given
+# behind one is lost; a look costs little beside the steps of a CPU.
 _STEPS = 16
+_STEPS_TO_A_STOP = {"cpu": 4}
 
 # Waiting requests go in as soon as this share of the slots is free. A larger one leaves more slots idle, a smaller one
 # reads fewer prompts at a time.
@@ -81,6 +83,7 @@ def sample_many(
     if config.stop and token_bytes is None:
         raise ValueError("stop sequences are looked for in bytes: token_bytes is missing")
     watch = StopWatch(config.stop, token_bytes, count) if config.stop and token_bytes else None
+    steps = _STEPS if watch is None else _STEPS_TO_A_STOP.get(jax.default_backend(), _STEPS)
     config = dataclasses.replace(config, stop=())  # The device does not read them: one program for all.
     queue = _Queue(prompts, np.asarray(seeds, np.uint32), min(batch_size, count))
     table = _Table(count, queue.slots, config.max_new_tokens, eos_id, watch)
@@ -94,7 +97,7 @@ def sample_many(
             slots = refill(trunk, slots, new, model=model, config=config)
         floor = queue.floor if queue.waiting else _smaller(len(table.live), queue.slots)
         slots, sampled = advance(
-            trunk, slots, table.live, np.int32(floor), steps=_STEPS, model=model, config=config, eos_id=eos_id
+            trunk, slots, table.live, np.int32(floor), steps=steps, model=model, config=config, eos_id=eos_id
         )
         ended = table.record(jax.device_get(sampled))
         if progress is not None and ended:
