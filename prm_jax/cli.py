@@ -51,6 +51,7 @@ PLAIN = {
 BENCHES = {
     "sandbox": "programs per second, fully confined",
     "labelling": "variants of references per second, phase by phase",
+    "sampling": "useful tokens per second of the sampling engine, beside transformers and Tunix",
 }
 
 
@@ -88,7 +89,16 @@ def _add_benches(command: argparse.ArgumentParser) -> None:
     for name, summary in BENCHES.items():
         bench = benches.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         bench.add_argument("--mbpp", metavar="FILE", help="mbpp.jsonl as published (default: without MBPP)")
-        bench.add_argument("--programs", type=int, help="programs of each kind")
+        if name != "sampling":
+            bench.add_argument("--programs", type=int, help="programs of each kind")
+        if name == "sampling":
+            bench.add_argument(
+                "--checkpoint", metavar="PATH", help="folder or GGUF file (default: a tiny random model)"
+            )
+            bench.add_argument("--prompts", type=int, help="problems (default: 128)")
+            bench.add_argument("--samples", type=int, help="completions to each (default: 2)")
+            bench.add_argument("--new_tokens", type=int, help="of the longest completion (default: 256)")
+            bench.add_argument("--slots", type=int, help="rows that our engine decodes together (default: 128)")
 
 
 def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
@@ -109,6 +119,9 @@ def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
     if name == "generate":
         command.add_argument("--samples", type=int, default=4, help="how many programs to write")
         command.add_argument("--seed", type=int, default=0)
+        command.add_argument(
+            "--guided", metavar="BY", help="show the best of more programs, by prm, orm, majority or beam"
+        )
     if name == "export":
         command.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
         command.add_argument("--network", help="sft, prm, orm or the name of an arm (default: sft)")

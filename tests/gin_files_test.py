@@ -20,6 +20,7 @@ MESHES = {
     for name, sizes in {"data": (-1, 1, 1), "fsdp": (1, -1, 1), "fsdp_tensor": (1, -1, 2)}.items()
 }
 OVERLAYS = {*ABLATIONS, *DOMAINS, *MESHES} | {
+    "gin/guided.gin",
     "gin/local_tiny.gin",
     "gin/pretrained.gin",
     "gin/data/humaneval.gin",

@@ -55,16 +55,13 @@ def score_programs(
     batch_size: int,
     prompt: bool = True,
 ) -> list[ScoredProgram]:
-    """Scores every step of every program.
-
-    Programs of like length go together, and a batch is padded to a power of two (at most `max_length`) and to
-    `batch_size` rows, so that a jitted scorer compiles for few shapes.
+    """Scores every step of every labelled program: arguments as those of `score_steps`.
 
     Args:
-      score_tokens: gives raw scores z; anything that `np.asarray` takes.
+      score_tokens: gives raw scores z.
       rows: the programs.
       tokenizer: the scorer's.
-      max_length: longest row; a longer one is cut, and the steps that do not end within it are not scored.
+      max_length: longest row.
       batch_size: B.
       prompt: whether the scorer may see the prompt. A PRM that does as well without it has learned the look of a
         mutation, not whether the program does what was asked.
@@ -75,23 +72,50 @@ def score_programs(
     Raises:
       ValueError: where a program has another number of labels than its text has steps.
     """
-    prepared = [_prepare(row, tokenizer, max_length, prompt) for row in rows]
-    order = sorted(range(len(rows)), key=lambda i: len(prepared[i].ids))
-    scored: dict[int, ScoredProgram] = {}
+    for row in rows:
+        if (steps := len(split_steps(row.text))) != len(row.labels):
+            raise ValueError(f"{row.problem_id}: {len(row.labels)} labels for a program of {steps} steps")
+    pairs = [(row.prompt if prompt else "", row.text) for row in rows]
+    scores = score_steps(score_tokens, pairs, tokenizer, max_length, batch_size)
+    return [ScoredProgram(row, steps) for row, steps in zip(rows, scores, strict=True)]
+
+
+def score_steps(
+    score_tokens: ScoreTokens,
+    programs: Sequence[tuple[str, str]],
+    tokenizer: Tokenizer,
+    max_length: int,
+    batch_size: int,
+) -> list[tuple[float, ...]]:
+    """Scores every step of every program.
+
+    Programs of like length go together, and a batch is padded to a power of two (at most `max_length`) and to
+    `batch_size` rows, so that a jitted scorer compiles for few shapes.
+
+    Args:
+      score_tokens: gives raw scores z; anything that `np.asarray` takes.
+      programs: prompt and text of each.
+      tokenizer: the scorer's.
+      max_length: longest row; a longer one is cut, and the steps that do not end within it are not scored.
+      batch_size: B.
+
+    Returns:
+      Of each program the scores of its steps, as `ScoredProgram.scores` has them.
+    """
+    prepared = [_prepare(prompt, text, tokenizer, max_length) for prompt, text in programs]
+    order = sorted(range(len(programs)), key=lambda i: len(prepared[i].ids))
+    scored: dict[int, tuple[float, ...]] = {}
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         z = np.asarray(score_tokens(_batch([prepared[i].ids for i in chosen], batch_size, max_length)), np.float64)
         for row_z, i in zip(z, chosen, strict=False):
-            probabilities = tuple(_sigmoid(row_z[end]) if end >= 0 else math.nan for end in prepared[i].ends)
-            scored[i] = ScoredProgram(rows[i], probabilities)
-    return [scored[i] for i in range(len(rows))]
+            scored[i] = tuple(_sigmoid(row_z[end]) if end >= 0 else math.nan for end in prepared[i].ends)
+    return [scored[i] for i in range(len(programs))]
 
 
-def _prepare(row: LabelledProgram, tokenizer: Tokenizer, max_length: int, prompt: bool) -> _Row:
-    steps = split_steps(row.text)
-    if len(steps) != len(row.labels):
-        raise ValueError(f"{row.problem_id}: {len(row.labels)} labels for a program of {len(steps)} steps")
-    ids, before = program_row(row.prompt if prompt else "", row.text, tokenizer)
+def _prepare(prompt: str, text: str, tokenizer: Tokenizer, max_length: int) -> _Row:
+    steps = split_steps(text)
+    ids, before = program_row(prompt, text, tokenizer)
     ids = ids[:max_length]
     ends = step_end_tokens(ids[before:], tokenizer, steps)
     places = [-1 if end < 0 or step.neutral else before + end for end, step in zip(ends, steps, strict=True)]

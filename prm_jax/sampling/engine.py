@@ -20,9 +20,12 @@ from prm_jax.models.config import ModelConfig
 from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import Completions
 from prm_jax.sampling.slots import Refill, Sampled, advance, empty, kept, refill, unrolled
+from prm_jax.sampling.stops import StopWatch
 
-# Decoding steps between two looks of the host, at most.
+# Decoding steps between two looks of the host, at most. Where the host looks for stop sequences, what a row is given
+# behind one is lost; a look costs little beside the steps of a CPU.
 _STEPS = 16
+_STEPS_TO_A_STOP = {"cpu": 4}
 
 # Waiting requests go in as soon as this share of the slots is free. A larger one leaves more slots idle, a smaller one
 # reads fewer prompts at a time.
@@ -46,6 +49,7 @@ def sample_many(
     config: SamplingConfig,
     eos_id: int,
     batch_size: int,
+    token_bytes: Callable[[int], bytes] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Completions:
     """One completion for each of any number of prompts.
@@ -62,19 +66,27 @@ def sample_many(
       config: the sampling rule.
       eos_id: the id that ends a completion.
       batch_size: slots, that is rows decoded together.
+      token_bytes: the tokenizer's; needed where `config.stop` names stop sequences.
       progress: called with the number of completions that have ended since its last call.
 
     Returns:
-      Completions as numpy arrays, in the order of the prompts.
+      Completions as numpy arrays, in the order of the prompts. One that a stop sequence ended has the tokens up to that
+      which completed it, and is not `finished`.
 
     Raises:
       UserError: there are no prompts, or `batch_size` is not positive.
+      ValueError: there are stop sequences and no `token_bytes`.
     """
     count = len(prompts.lengths)
     if count == 0 or batch_size < 1:
         raise UserError(f"Cannot sample {count} prompts with {batch_size} slots; both must be positive.")
+    if config.stop and token_bytes is None:
+        raise ValueError("stop sequences are looked for in bytes: token_bytes is missing")
+    watch = StopWatch(config.stop, token_bytes, count) if config.stop and token_bytes else None
+    steps = _STEPS if watch is None else _STEPS_TO_A_STOP.get(jax.default_backend(), _STEPS)
+    config = dataclasses.replace(config, stop=())  # The device does not read them: one program for all.
     queue = _Queue(prompts, np.asarray(seeds, np.uint32), min(batch_size, count))
-    table = _Table(count, queue.slots, config.max_new_tokens, eos_id)
+    table = _Table(count, queue.slots, config.max_new_tokens, eos_id, watch)
     trunk = unrolled(params["trunk"], model)
     model = dataclasses.replace(model, scan_layers=False)
     slots = empty(model=model, slots=queue.slots, length=queue.widest + config.max_new_tokens)
@@ -85,7 +97,7 @@ def sample_many(
             slots = refill(trunk, slots, new, model=model, config=config)
         floor = queue.floor if queue.waiting else _smaller(len(table.live), queue.slots)
         slots, sampled = advance(
-            trunk, slots, table.live, np.int32(floor), steps=_STEPS, model=model, config=config, eos_id=eos_id
+            trunk, slots, table.live, np.int32(floor), steps=steps, model=model, config=config, eos_id=eos_id
         )
         ended = table.record(jax.device_get(sampled))
         if progress is not None and ended:
@@ -156,10 +168,10 @@ class _Queue:
 class _Table:
     """Which request each slot serves, and what has been sampled for the requests."""
 
-    def __init__(self, requests: int, slots: int, longest: int, eos_id: int) -> None:
+    def __init__(self, requests: int, slots: int, longest: int, eos_id: int, watch: StopWatch | None) -> None:
         self.live: Bool[np.ndarray, " S"] = np.zeros(slots, bool)
         self._request = np.zeros(slots, np.int64)
-        self._eos_id = eos_id
+        self._eos_id, self._watch = eos_id, watch
         self.completions = Completions(
             tokens=np.zeros((requests, longest), np.int32),
             logprobs=np.zeros((requests, longest), np.float32),
@@ -174,16 +186,26 @@ class _Table:
     def record(self, sampled: Sampled) -> int:
         """Takes down what was sampled; returns how many completions it has ended."""
         own = self.completions
-        step, slot = np.nonzero(np.arange(len(sampled.tokens))[:, None] < sampled.counts)
+        counts, ended = self._until_stops(sampled)
+        step, slot = np.nonzero(np.arange(len(sampled.tokens))[:, None] < counts)
         row = self._request[slot]
         own.tokens[row, own.lengths[row] + step] = sampled.tokens[step, slot]
         own.logprobs[row, own.lengths[row] + step] = sampled.logprobs[step, slot]
-        own.lengths[self._request[self.live]] += sampled.counts[self.live]
-        ended = self.live & (sampled.left == 0)
+        own.lengths[self._request[self.live]] += counts[self.live]
         row = self._request[ended]
         own.finished[row] = own.tokens[row, own.lengths[row] - 1] == self._eos_id
         self.live &= ~ended
         return len(row)
+
+    def _until_stops(self, sampled: Sampled) -> tuple[Int[np.ndarray, " S"], Bool[np.ndarray, " S"]]:
+        """How many of its tokens each slot keeps, and which slots have ended."""
+        counts, ended = np.array(sampled.counts), self.live & (sampled.left == 0)
+        if self._watch is not None:
+            for slot in np.flatnonzero(self.live):
+                kept = self._watch.tokens_to_stop(self._request[slot], sampled.tokens[: counts[slot], slot])
+                if kept is not None:
+                    counts[slot], ended[slot] = kept, True
+        return counts, ended
 
     def keep(self, slots: int) -> Int[np.ndarray, " s"]:
         """Goes on with so many slots, all live ones among them; returns which they are."""

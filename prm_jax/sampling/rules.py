@@ -22,6 +22,9 @@ class SamplingConfig:
       top_p: only the most probable tokens that together reach this probability, after `top_k`; 1 for all.
       greedy: choose the most probable token; the seed is not read.
       max_new_tokens: a completion that has not ended by then is cut.
+      stop: texts before which a completion ends, such as `stops.LEAVES_FUNCTION`; looked for in the completion alone,
+        not across the prompt's end. Read where programs are wanted as texts (`prm_jax generate`, evaluation): what a
+        policy is trained on ends with `eos`.
     """
 
     temperature: float = 1.0
@@ -29,8 +32,12 @@ class SamplingConfig:
     top_p: float = 1.0
     greedy: bool = False
     max_new_tokens: int = 96
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        if "" in self.stop:
+            raise UserError("SamplingConfig.stop has an empty text, which every completion holds: leave it out.")
         if self.temperature <= 0:
             raise UserError(f"SamplingConfig.temperature is {self.temperature}; it must be positive (or greedy=True).")
         if self.top_k < 0:

@@ -163,6 +163,7 @@ def advance(
         return (state[0] < steps) & (jnp.sum(state[1].left > 0) > floor)
 
     def step(state: tuple[Int[Array, ""], Slots, Sampled]) -> tuple[Int[Array, ""], Slots, Sampled]:
+        """Reads each slot's last token and chooses its next one; slots that do not run keep theirs."""
         number, slots, sampled = state
         running = slots.left > 0
         hidden, cache = _apply(

@@ -1,11 +1,13 @@
 """Stage `evaluate`: trained policies and scorers in, results out: pass@k of each policy, and how the PRM judges.
 
-Every policy is sampled on the same held-out problems with the same seeds and graded on all tests. The PRM is judged
-on held-out mutants and, apart from them, on the SFT policy's own programs.
+Every policy is sampled on the same held-out problems with the same seeds and graded on all tests. Where
+`GuidedConfig.evaluated` names methods, the SFT policy is evaluated once more with each, one program for each problem.
+The PRM is judged on held-out mutants and, apart from them, on the SFT policy's own programs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +26,7 @@ from prm_jax.labelling.label import label_samples
 from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.report.table import results_table
 from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.guided import guided_policy, scorer_of
 from prm_jax.stages.prm import SCORE_BATCH, labelled_programs
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
@@ -56,6 +59,18 @@ def evaluate(experiment: Experiment, run_dir: str) -> None:
             "sampling": experiment.sampling,
         }
         run.stage(f"evaluate/{name}", configuration, functools.partial(_evaluate_policy, experiment, run, name, stage))
+    for method in experiment.guided.evaluated:
+        name = guided_name(method)
+        configuration = {
+            "policy": run.fingerprint_of("sft"),
+            "scorer": run.fingerprint_of(scorer) if (scorer := scorer_of(method)) else None,
+            "problems": experiment.problems.evaluation,
+            "evaluation": experiment.evaluation,
+            "sampling": experiment.sampling,
+            "guided": dataclasses.replace(experiment.guided, evaluated=(method,)),
+        }
+        work = functools.partial(_evaluate_policy, experiment, run, name, "sft", method=method)
+        run.stage(f"evaluate/{name}", configuration, work)
     if run.is_done("prm"):
         configuration = {
             "prm": run.fingerprint_of("prm"),
@@ -68,7 +83,7 @@ def evaluate(experiment: Experiment, run_dir: str) -> None:
 
 def policy_results(experiment: Experiment, run: RunDirectory) -> tuple[PolicyResult, ...]:
     """The results of every policy evaluated so far, SFT first."""
-    names = ["sft", *(arm.name for arm in experiment.arms)]
+    names = policy_names(experiment)
     return tuple(
         plain.load(PolicyResult, run.folder(f"evaluate/{name}") / "result.json")
         for name in names
@@ -76,8 +91,18 @@ def policy_results(experiment: Experiment, run: RunDirectory) -> tuple[PolicyRes
     )
 
 
+def policy_names(experiment: Experiment) -> list[str]:
+    """The rows of the result table: SFT, SFT guided, the arms."""
+    return ["sft", *map(guided_name, experiment.guided.evaluated), *(arm.name for arm in experiment.arms)]
+
+
+def guided_name(method: str) -> str:
+    """What the SFT policy is called when it is guided."""
+    return f"sft_{method}"
+
+
 def _evaluate_policy(
-    experiment: Experiment, run: RunDirectory, name: str, stage: str, folder: epath.Path
+    experiment: Experiment, run: RunDirectory, name: str, stage: str, folder: epath.Path, method: str | None = None
 ) -> dict[str, Any]:
     config, tokenizer = experiment.evaluation, load_tokenizer(run)
     writer = writer_of(experiment, tokenizer, config.temperature)
@@ -85,9 +110,13 @@ def _evaluate_policy(
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
         params = load_policy(run, stage, writer.model, mesh)
         limits = reference_limits(problems, sandbox)
+        complete = writer.complete(params)
+        if method is not None:
+            config = dataclasses.replace(config, samples_per_problem=1)
+            complete = guided_policy(experiment, run, writer, params, method, sandbox, mesh)
         samples = draw_samples(
             problems,
-            writer.complete(params),
+            complete,
             functools.partial(grade, sandbox=sandbox, hidden=True, limits=limits),
             lambda text: len(tokenizer.encode(text)),
             config,

@@ -11,6 +11,7 @@ import dataclasses
 from prm_jax.errors import UserError
 from prm_jax.evaluation.samples import EvaluationConfig
 from prm_jax.execution.sandbox import SandboxConfig
+from prm_jax.guided.config import GuidedConfig
 from prm_jax.labelling.label import LabelConfig
 from prm_jax.labelling.prefix_search import PrefixSearchConfig
 from prm_jax.mining.config import MiningConfig
@@ -144,6 +145,7 @@ class Experiment:
     pretrained: PretrainedConfig = PretrainedConfig()
     mesh: MeshConfig = MeshConfig()
     sampling: SamplingConfig = SamplingConfig()
+    guided: GuidedConfig = GuidedConfig()
     sft: LearningConfig = LearningConfig()
     prm: LearningConfig = LearningConfig()
     prm_samples: PolicySamplesConfig = PolicySamplesConfig()

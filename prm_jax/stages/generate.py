@@ -1,17 +1,27 @@
-"""Command `generate`: a problem's id in, programs of a trained policy with their verdicts out, on the terminal."""
+"""Command `generate`: a problem's id in, programs of a trained policy with their verdicts out, on the terminal.
+
+The policy may be guided: then it writes more programs, and those that a PRM, an ORM or the majority prefers are shown.
+"""
 
 from __future__ import annotations
 
 from prm_jax.execution.grade import grade, reference_limits
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.guided import guided_policy
 from prm_jax.stages.problem_sets import find_problem
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import load_policy, load_tokenizer, mesh_of, writer_of
 
 
 def generate(
-    experiment: Experiment, run_dir: str, problem: str, samples: int = 4, seed: int = 0, arm: str = "sft"
+    experiment: Experiment,
+    run_dir: str,
+    problem: str,
+    samples: int = 4,
+    seed: int = 0,
+    arm: str = "sft",
+    guided: str | None = None,
 ) -> None:
     """Writes programs for one problem and runs them on all its tests.
 
@@ -22,14 +32,20 @@ def generate(
       samples: number of programs.
       seed: of the sampling.
       arm: the policy: `"sft"` or the name of a trained arm.
+      guided: what chooses the programs, see `guided.config.METHODS`; None for nothing.
+
+    Raises:
+      UserError: there is no such problem, policy or method, or no scorer for it.
     """
     run = RunDirectory(run_dir)
     found = find_problem(experiment.problems, problem)
     writer = writer_of(experiment, load_tokenizer(run))
-    with mesh_of(experiment) as mesh:
+    with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
         params = load_policy(run, arm if arm == "sft" else f"ppo/{arm}", writer.model, mesh)
-        (texts,) = writer.texts(params, [found], samples, seed)
-    with Sandbox(experiment.sandbox) as sandbox:
+        complete = writer.complete(params)
+        if guided is not None:
+            complete = guided_policy(experiment, run, writer, params, guided, sandbox, mesh)
+        (texts,) = complete([found], samples, seed)
         limits = reference_limits([found], sandbox)
         verdicts = grade([(found, text) for text in texts], sandbox, hidden=True, limits=limits)
     print(f"{found.id}: {found.prompt}")

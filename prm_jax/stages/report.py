@@ -14,7 +14,7 @@ from prm_jax.evaluation.prm_eval import PrmResult
 from prm_jax.evaluation.score import ScoredProgram
 from prm_jax.report.data import Curve, ReportData, ShownProgram, StageTime
 from prm_jax.report.write import write_report
-from prm_jax.stages.evaluate import policy_results
+from prm_jax.stages.evaluate import policy_names, policy_results
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.run_directory import RunDirectory, resolved
 from prm_jax.training.metrics import read_metrics
@@ -87,7 +87,7 @@ def _curves(experiment: Experiment, run: RunDirectory) -> Iterator[Curve]:
 
 def _times(experiment: Experiment, run: RunDirectory) -> Iterator[StageTime]:
     arms = [f"ppo/{arm.name}" for arm in experiment.arms]
-    evaluations = [f"evaluate/{name}" for name in ("sft", *(arm.name for arm in experiment.arms), "prm")]
+    evaluations = [f"evaluate/{name}" for name in (*policy_names(experiment), "prm")]
     for stage in (*STAGES, *arms):
         if run.is_done(stage):
             yield StageTime(stage, _parts(run.record_of(stage)))

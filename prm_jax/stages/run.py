@@ -14,12 +14,12 @@ from prm_jax.stages.tasks import tasks
 
 
 def run(experiment: Experiment, run_dir: str) -> None:
-    """Runs the pipeline; a scorer is trained where an arm reads it, and the PRM always, to be judged."""
+    """Runs the pipeline; an ORM is trained where an arm or an evaluation reads it, and the PRM always, to be judged."""
     label(experiment, run_dir)
     tasks(experiment, run_dir)
     sft(experiment, run_dir)
     prm(experiment, run_dir)
-    if any(arm.scorer == "orm" for arm in experiment.arms):
+    if any(arm.scorer == "orm" for arm in experiment.arms) or "orm" in experiment.guided.evaluated:
         orm(experiment, run_dir)
     if experiment.arms:
         ppo(experiment, run_dir)

@@ -33,6 +33,7 @@ from prm_jax.problems.problem import Problem
 from prm_jax.sampling.engine import sample_many
 from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import Completions
+from prm_jax.sampling.stops import before_stop
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.pretrained import pretrained_config
 from prm_jax.stages.problem_sets import problems_of
@@ -160,7 +161,15 @@ class Writer:
     def completions(
         self, params: Any, problems: Sequence[Problem], samples: int, seed: int
     ) -> tuple[PromptBatch, Completions]:
-        """`samples` completions for each problem, those of a problem together, with the prompts they go with."""
+        """`samples` completions for each problem, those of a problem together, with the prompts they go with.
+
+        Stop sequences are not read: these are rows to train on.
+        """
+        return self._sample(params, problems, samples, seed, dataclasses.replace(self.sampling, stop=()))
+
+    def _sample(
+        self, params: Any, problems: Sequence[Problem], samples: int, seed: int, sampling: SamplingConfig
+    ) -> tuple[PromptBatch, Completions]:
         repeated = [problem for problem in problems for _ in range(samples)]
         prompts = prompt_batch(repeated, self.tokenizer, self.max_prompt)
         seeds = np.random.default_rng(seed).integers(2**32, size=len(repeated), dtype=np.uint32)
@@ -169,15 +178,17 @@ class Writer:
             prompts,
             seeds,
             model=self.model,
-            config=self.sampling,
+            config=sampling,
             eos_id=self.tokenizer.eos_id,
             batch_size=min(SAMPLE_BATCH, len(repeated)),
+            token_bytes=self.tokenizer.token_bytes,
         )
         return prompts, written
 
     def texts(self, params: Any, problems: Sequence[Problem], samples: int, seed: int) -> list[list[str]]:
         """`samples` programs for each problem; empty ones where its prompt is longer than `max_prompt` tokens.
 
+        They end before the first of the rule's stop sequences.
         An unread problem is an unsolved one: leaving it out would flatter the policy.
         """
         lengths = [len(prompt_ids(problem.prompt, self.tokenizer)) for problem in problems]
@@ -187,9 +198,9 @@ class Writer:
             _LOG.warning("prompts longer than %d tokens count as failed: %s", self.max_prompt, ", ".join(unread[:8]))
         if not readable:
             return [[""] * samples for _ in problems]
-        _, written = self.completions(params, readable, samples, seed)
+        _, written = self._sample(params, readable, samples, seed, self.sampling)
         texts = (
-            self.tokenizer.decode(tokens[: length - finished])
+            before_stop(self.tokenizer.decode(tokens[: length - finished]), self.sampling.stop)
             for tokens, length, finished in zip(written.tokens, written.lengths, written.finished, strict=True)
         )
         return [[next(texts) if length <= self.max_prompt else "" for _ in range(samples)] for length in lengths]

@@ -129,3 +129,31 @@ def test_an_empty_list_and_no_slots_are_refused(params):
 def test_prompts_are_padded_to_few_widths():
     assert {engine._bucket(length) for length in range(1, 130)} == {16, 24, 32, 48, 64, 96, 128, 192}
     assert all(engine._bucket(length) >= length for length in range(1, 1000))
+
+
+# Id 2 ends a row; the stop begins within one token and may span three.
+BYTES = [b"", b"", b"", b"\n", b"a\n", b"d", b"de", b"ef", b"f ", b" ", b"x"]
+
+
+def test_a_stop_sequence_ends_a_completion_and_no_other(params):
+    rule = SamplingConfig(max_new_tokens=40, stop=("\nde", "ef\n"))
+    prompts = _prompts(60, seed=3)
+    ours = _many(params, prompts, 8, rule, token_bytes=BYTES.__getitem__)
+    free = _many(params, prompts, 8, SamplingConfig(max_new_tokens=40))
+    stopped = []
+    for row, length in enumerate(ours.lengths):
+        whole = [b"".join(BYTES[i] for i in ours.tokens[row, :count]) for count in range(length + 1)]
+        holds = [any(stop.encode() in text for stop in rule.stop) for text in whole]
+        assert not any(holds[:-1])
+        assert ours.finished[row] == (ours.tokens[row, length - 1] == EOS)
+        assert holds[-1] or ours.finished[row] or length == 40
+        assert not ours.tokens[row, length:].any() and not ours.logprobs[row, length:].any()
+        stopped.append(holds[-1])
+    assert 10 < sum(stopped) < 50, "the test needs rows of both kinds"
+    kept = np.arange(40) < ours.lengths[:, None]
+    assert (np.where(kept, free.tokens, 0) == ours.tokens).all(axis=1).mean() > 0.9
+
+
+def test_stop_sequences_need_the_bytes_of_tokens(params):
+    with pytest.raises(ValueError, match="token_bytes"):
+        _many(params, _prompts(2), 2, SamplingConfig(stop=("\n",)))

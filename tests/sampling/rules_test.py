@@ -67,3 +67,10 @@ def test_noise_is_each_rows_own():
     alone = gumbel_noise(_keys(3)[1:2], jnp.array([6]), 8)
     np.testing.assert_array_equal(noise[1], alone[0])
     assert not np.array_equal(noise[1], gumbel_noise(_keys(3)[1:2], jnp.array([7]), 8)[0])
+
+
+def test_stop_sequences_are_texts_with_something_in_them():
+    assert SamplingConfig(stop=["\nprint", "\n#"]).stop == ("\nprint", "\n#")
+    assert SamplingConfig(stop="\nprint").stop == ("\nprint",)
+    with pytest.raises(UserError, match="empty text"):
+        SamplingConfig(stop=("\n#", ""))

@@ -72,6 +72,30 @@ def test_generate_prints_programs_with_verdicts(command, tiny_run):
     assert other != out
 
 
+@pytest.mark.parametrize("method", ["prm", "majority", "beam"])
+def test_generate_shows_what_guides_it_prefers(command, tiny_run, method):
+    problem = generate("test", 12, 3, 4)[0]
+    out, _ = command(
+        "generate", f"--problem={problem.id}", f"--run_dir={tiny_run}", "--samples=2", f"--guided={method}"
+    )
+    assert len(re.findall(rf"^# \d: \w.*, \d+ of {len(problem.tests)} tests", out, re.MULTILINE)) == 2
+
+
+def test_a_scorer_that_was_not_trained_guides_nothing(command, tiny_run):
+    problem = generate("test", 12, 3, 4)[0]
+    _, err = command("generate", f"--problem={problem.id}", f"--run_dir={tiny_run}", "--guided=orm", status=2)
+    assert "no finished stage 'orm'" in err
+
+
+def test_a_finished_run_gets_rows_of_guided_decoding(command, tiny, run_without):
+    folder = run_without("evaluate")
+    out, _ = command("evaluate", *tiny, "--gin_file=gin/guided.gin", f"--run_dir={folder}")
+    for name in ("sft", "sft_prm", "sft_majority", "sft_beam"):
+        assert name in out
+        samples = read_samples(folder / f"evaluate/{name}")
+        assert len(samples) == 12 * (2 if name == "sft" else 1)
+
+
 def test_export_leaves_the_arrays_for_a_learner_without_tensorflow(command, tiny, tiny_run, tmp_path):
     command("tasks", *tiny, f"--run_dir={tiny_run}", f"--export={tmp_path / 'out'}")
     assert {"tokens.npy", "labels.npy", "meta.json"} <= {path.name for path in (tmp_path / "out/sft").iterdir()}

@@ -1,0 +1,90 @@
+"""Step-level beam search: drafts grow line by line, and at the end of each line the best ones go on.
+
+Comes in: how a draft is extended by a line, and how drafts are scored; goes out: a policy, as evaluation and
+`prm_jax generate` take it. `stages/guided.py` joins it with a policy and a PRM. Of equal scores an ended draft goes
+first, then that which came first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from prm_jax.evaluation.samples import Complete
+from prm_jax.guided.config import GuidedConfig
+from prm_jax.problems.problem import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """The beginning of a program.
+
+    Attributes:
+      ids: the tokens that were sampled for it; they are never made again from the text.
+      text: what of them belongs to the program.
+      ended: whether the program is whole, or may not grow.
+    """
+
+    ids: tuple[int, ...] = ()
+    text: str = ""
+    ended: bool = False
+
+
+Extend = Callable[[Sequence[Problem], Sequence[Draft], int], list[Draft]]
+"""From problems, a draft for each and a seed to each draft with one line more."""
+
+ScoreDrafts = Callable[[Sequence[Problem], Sequence[Draft]], list[float]]
+"""From problems and a draft for each to their scores; more is better."""
+
+
+def beam_search(extend: Extend, score: ScoreDrafts, config: GuidedConfig) -> Complete:
+    """A policy that gives the programs in which such a search ends, the best first.
+
+    At each line `config.candidates` lines are sampled behind the drafts that go on, as many behind each, and
+    `config.beam_width` drafts are kept, or as many as programs are asked for if these are more.
+    """
+
+    def search(problems: Sequence[Problem], samples: int, seed: int) -> list[list[str]]:
+        width = max(config.beam_width, samples)
+        beams = [[Draft()] for _ in problems]
+        for line in range(config.max_lines):
+            owners, drafts = _to_grow(beams, max(config.candidates, samples))
+            if not drafts:
+                break
+            grown = extend([problems[owner] for owner in owners], drafts, seed + line)
+            pools = [[draft for draft in beam if draft.ended] for beam in beams]
+            for owner, draft in zip(owners, grown, strict=True):
+                pools[owner].append(draft)
+            beams = _best(problems, [list(dict.fromkeys(pool)) for pool in pools], score, width)
+        return [_as_many([draft.text for draft in beam], samples) for beam in beams]
+
+    return search
+
+
+def _to_grow(beams: Sequence[Sequence[Draft]], candidates: int) -> tuple[list[int], list[Draft]]:
+    """The drafts that go on, each as often as lines are sampled behind it, with the problem that each is for."""
+    owners, drafts = [], []
+    for owner, beam in enumerate(beams):
+        growing = [draft for draft in beam if not draft.ended]
+        for draft in growing:
+            copies = -(-candidates // len(growing))
+            owners += [owner] * copies
+            drafts += [draft] * copies
+    return owners, drafts
+
+
+def _best(
+    problems: Sequence[Problem], pools: Sequence[Sequence[Draft]], score: ScoreDrafts, width: int
+) -> list[list[Draft]]:
+    """The best drafts of each problem."""
+    pairs = [(problem, draft) for problem, pool in zip(problems, pools, strict=True) for draft in pool]
+    scores = iter(score([problem for problem, _ in pairs], [draft for _, draft in pairs]))
+    scored = [[(next(scores), draft) for draft in pool] for pool in pools]
+    return [
+        [draft for _, draft in sorted(pool, key=lambda each: (-each[0], not each[1].ended))[:width]] for pool in scored
+    ]
+
+
+def _as_many(texts: Sequence[str], samples: int) -> list[str]:
+    """So many of the texts; where there are fewer, the best again."""
+    return [texts[index] if index < len(texts) else texts[0] for index in range(samples)]

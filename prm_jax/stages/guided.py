@@ -1,0 +1,151 @@
+"""A trained policy, guided: by the PRM, the ORM, the majority of behaviour, or a beam of lines that the PRM scores.
+
+Joins `guided` with `sampling`, `evaluation` and `execution`. The stage `evaluate` and the command `generate` take what
+`guided_policy` gives for a policy like any other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from prm_jax.batches import PromptBatch
+from prm_jax.evaluation.samples import Complete
+from prm_jax.evaluation.score import score_steps
+from prm_jax.execution.sandbox import Sandbox
+from prm_jax.guided.beam import Draft, Extend, ScoreDrafts, beam_search
+from prm_jax.guided.behaviour import by_majority
+from prm_jax.guided.best_of import ScoreSteps, best_of, by_steps, program_score
+from prm_jax.guided.config import check_method
+from prm_jax.problems.problem import Problem
+from prm_jax.sampling.engine import sample_many
+from prm_jax.sampling.stops import before_stop
+from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.prm import SCORE_BATCH
+from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.stages.workbench import SAMPLE_BATCH, Writer, load_scorer, token_scorer
+from prm_jax.text.step_map import prompt_ids
+from prm_jax.text.steps import split_steps
+
+LINE_TOKENS = 64
+"""Tokens sampled at a time for a line of a beam; a longer line goes on the next time."""
+
+
+def guided_policy(
+    experiment: Experiment,
+    run: RunDirectory,
+    writer: Writer,
+    params: Any,
+    method: str,
+    sandbox: Sandbox,
+    mesh: Mesh | None = None,
+) -> Complete:
+    """A policy that writes more programs than it gives.
+
+    Args:
+      experiment: the experiment; its `guided` says how many.
+      run: the run with the scorer that the method needs.
+      writer: how the policy writes.
+      params: the policy's.
+      method: one of `guided.config.METHODS`.
+      sandbox: runs programs whose behaviour is compared.
+      mesh: where the scorer is to lie; set by the caller.
+
+    Raises:
+      UserError: there is no such method, or its scorer has not been trained here.
+    """
+    check_method(method)
+    config, scorer, complete = experiment.guided, scorer_of(method), writer.complete(params)
+    if scorer is None:
+        return best_of(complete, by_majority(sandbox.run, config.generated, experiment.seed), config.candidates)
+    aggregate = "last" if scorer == "orm" else config.aggregate
+    score = functools.partial(
+        score_steps,
+        token_scorer(load_scorer(run, scorer, writer.model, mesh), writer.model),
+        tokenizer=writer.tokenizer,
+        max_length=experiment.text.max_length,
+        batch_size=SCORE_BATCH,
+    )
+    if method == "beam":
+        return beam_search(extend_by_lines(writer, params), score_drafts(score, aggregate), config)
+    return best_of(complete, by_steps(score, aggregate), config.candidates)
+
+
+def scorer_of(method: str) -> str | None:
+    """The stage whose network a method reads; None for the majority of behaviour."""
+    return {"prm": "prm", "beam": "prm", "orm": "orm"}.get(method)
+
+
+def score_drafts(score: ScoreSteps, aggregate: str) -> ScoreDrafts:
+    """Scores drafts by the steps that are closed, and by the end of the program where it has ended."""
+
+    def scores(problems: Sequence[Problem], drafts: Sequence[Draft]) -> list[float]:
+        pairs = [(problem.prompt, draft.text) for problem, draft in zip(problems, drafts, strict=True)]
+        return [
+            program_score(_settled(draft, steps), aggregate) for draft, steps in zip(drafts, score(pairs), strict=True)
+        ]
+
+    return scores
+
+
+def _settled(draft: Draft, scores: Sequence[float]) -> list[float]:
+    """The scores of the steps that nothing can change any more."""
+    steps = split_steps(draft.text)
+    return [value for step, value in zip(steps, scores, strict=True) if step.closed or draft.ended]
+
+
+def extend_by_lines(writer: Writer, params: Any) -> Extend:
+    """Drafts grow by what the policy writes up to the end of a line; those whose prompt is too long end empty."""
+
+    def extend(problems: Sequence[Problem], drafts: Sequence[Draft], seed: int) -> list[Draft]:
+        heads = [prompt_ids(problem.prompt, writer.tokenizer) for problem in problems]
+        rows = [
+            [*head, *draft.ids] for head, draft in zip(heads, drafts, strict=True) if len(head) <= writer.max_prompt
+        ]
+        lines = iter(_lines(writer, params, rows, seed) if rows else ())
+        return [
+            _longer(writer, draft, *next(lines))
+            if len(head) <= writer.max_prompt
+            else dataclasses.replace(draft, ended=True)
+            for head, draft in zip(heads, drafts, strict=True)
+        ]
+
+    return extend
+
+
+def _lines(writer: Writer, params: Any, rows: Sequence[list[int]], seed: int) -> list[tuple[tuple[int, ...], bool]]:
+    """What the policy writes behind each row up to the end of a line, and whether it has ended its program."""
+    # Every number of rows would be a program to compile: the last row fills up to a power of two.
+    rows = [*rows, *[rows[-1]] * ((1 << (len(rows) - 1).bit_length()) - len(rows))]
+    lengths = np.array([len(row) for row in rows], np.int32)
+    tokens = np.zeros((len(rows), lengths.max()), np.int32)
+    for filled, row in zip(tokens, rows, strict=True):
+        filled[: len(row)] = row
+    rule = writer.sampling
+    written = sample_many(
+        params,
+        PromptBatch(tokens, lengths, np.arange(len(rows), dtype=np.int32)),
+        np.random.default_rng(seed).integers(2**32, size=len(rows), dtype=np.uint32),
+        model=writer.model,
+        config=dataclasses.replace(rule, stop=("\n",), max_new_tokens=min(LINE_TOKENS, rule.max_new_tokens)),
+        eos_id=writer.tokenizer.eos_id,
+        batch_size=min(SAMPLE_BATCH, len(rows)),
+        token_bytes=writer.tokenizer.token_bytes,
+    )
+    return [
+        (tuple(ids[: length - finished].tolist()), bool(finished))
+        for ids, length, finished in zip(written.tokens, written.lengths, written.finished, strict=True)
+    ]
+
+
+def _longer(writer: Writer, draft: Draft, line: tuple[int, ...], finished: bool) -> Draft:
+    """The draft with one line more."""
+    rule, ids = writer.sampling, (*draft.ids, *line)
+    written = writer.tokenizer.decode(ids)
+    text = before_stop(written, rule.stop)
+    return Draft(ids, text, finished or text != written or len(ids) >= rule.max_new_tokens)

@@ -1,0 +1,89 @@
+"""Beams of a policy and a scorer that are made up: what is sampled behind what, and which steps count."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from prm_jax.errors import UserError
+from prm_jax.guided.beam import Draft
+from prm_jax.models.config import ModelConfig
+from prm_jax.problems.problem import Problem
+from prm_jax.sampling.rules import SamplingConfig
+from prm_jax.sampling.sample import Completions
+from prm_jax.stages import guided
+from prm_jax.stages.workbench import Writer
+from prm_jax.text.step_map import prompt_ids
+from prm_jax.text.tokenizer import ByteTokenizer
+
+TOKENIZER = ByteTokenizer()
+RULE = SamplingConfig(temperature=0.5, max_new_tokens=24, stop=("\nprint",))
+WRITER = Writer(ModelConfig(vocab_size=TOKENIZER.vocab_size), TOKENIZER, RULE, max_prompt=12)
+SHORT, LONG = (Problem(prompt, "hand", "test", prompt, "f", "", ()) for prompt in ("Add.", "Add it all up."))
+
+
+@pytest.fixture
+def sampled(monkeypatch):
+    """Lines that the policy is to write, a row's the first of them, and the batches it was asked for."""
+    lines, asked = [], []
+
+    def sample(params, prompts, seeds, *, config, token_bytes, batch_size, **more):
+        assert token_bytes == TOKENIZER.token_bytes and len(set(seeds.tolist())) == len(prompts.lengths) == batch_size
+        asked.append((prompts, config))
+        ids = np.zeros((len(prompts.lengths), config.max_new_tokens), np.int32)
+        lengths, finished = np.zeros(len(ids), np.int32), np.zeros(len(ids), bool)
+        for row, line in enumerate([*lines, *[lines[-1]] * (len(ids) - len(lines))]):
+            written = [*TOKENIZER.encode(line.removesuffix("$")), *[TOKENIZER.eos_id] * line.endswith("$")]
+            ids[row, : len(written)], lengths[row], finished[row] = written, len(written), line.endswith("$")
+        return Completions(ids, np.zeros(ids.shape, np.float32), lengths, finished)
+
+    monkeypatch.setattr(guided, "sample_many", sample)
+    return lines, asked
+
+
+def _draft(text, ended=False):
+    return Draft(tuple(TOKENIZER.encode(text)), text, ended)
+
+
+def test_a_line_is_sampled_behind_the_prompt_and_the_draft(sampled):
+    lines, asked = sampled
+    lines[:] = ["x = 1\n", "y\n$", "  return"]
+    extend = guided.extend_by_lines(WRITER, {})
+    assert extend([SHORT] * 3, [Draft(), _draft("a\n"), _draft("b\n")], 0) == [
+        _draft("x = 1\n"),
+        _draft("a\ny\n", ended=True),
+        _draft("b\n  return"),
+    ]
+    ((prompts, config),) = asked
+    assert config == dataclasses.replace(RULE, stop=("\n",))
+    rows = [row[:length].tolist() for row, length in zip(prompts.tokens, prompts.lengths, strict=True)]
+    head = prompt_ids("Add.", TOKENIZER)
+    # Filled up to a power of two.
+    assert rows == [head] + [head + TOKENIZER.encode(text) for text in ("a\n", "b\n", "b\n")]
+
+
+def test_a_draft_ends_at_a_stop_sequence_at_its_longest_and_where_its_prompt_is_too_long(sampled):
+    lines, asked = sampled
+    lines[:] = ["print(1)\n", "z" * 22]
+    extend = guided.extend_by_lines(WRITER, {})
+    stopped, unread, longest = extend([SHORT, LONG, SHORT], [_draft("a\n"), Draft(), _draft("b\n")], 0)
+    assert (stopped.text, stopped.ended) == ("a", True)
+    assert unread == Draft(ended=True)
+    assert longest.ended and len(longest.ids) == 24
+    assert len(asked[0][0].lengths) == 2
+    assert extend([LONG], [Draft()], 0) == [Draft(ended=True)] and len(asked) == 1
+
+
+def test_only_steps_that_nothing_can_change_are_scored():
+    def score_steps(pairs):
+        assert pairs == [("Add.", text) for text in ("a\nb", "a\nb", "# c\n")]
+        return [(0.9, 0.2, 0.1), (0.9, 0.2, 0.1), (math.nan, 0.8)]
+
+    drafts = [_draft("a\nb"), _draft("a\nb", ended=True), _draft("# c\n")]
+    assert guided.score_drafts(score_steps, "min")([SHORT] * 3, drafts) == [0.9, 0.1, 0.0]
+
+
+def test_unknown_methods_are_refused():
+    with pytest.raises(UserError, match="'rpm'"):
+        guided.guided_policy(None, None, WRITER, {}, "rpm", None)
