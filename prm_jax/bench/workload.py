@@ -85,6 +85,7 @@ def make_workload(checkpoint: str | None, mbpp: str | None, prompts: int, sample
         if value < 1:
             raise UserError(f"--{name}={value}: expected a positive number")
     rule = SamplingConfig(temperature=TEMPERATURE, max_new_tokens=new_tokens, stop=LEAVES_FUNCTION)
+    tokenizer: BpeTokenizer | PretrainedTokenizer
     if checkpoint and mbpp:
         problems = MbppSource(mbpp, ("test",)).load()[:prompts]
         params, model, tokenizer = _pretrained(checkpoint)

@@ -201,8 +201,9 @@ class _Table:
         """How many of its tokens each slot keeps, and which slots have ended."""
         counts, ended = np.array(sampled.counts), self.live & (sampled.left == 0)
         if self._watch is not None:
+            tokens = np.asarray(sampled.tokens)
             for slot in np.flatnonzero(self.live):
-                kept = self._watch.tokens_to_stop(self._request[slot], sampled.tokens[: counts[slot], slot])
+                kept = self._watch.tokens_to_stop(self._request[slot], tokens[: counts[slot], slot])
                 if kept is not None:
                     counts[slot], ended[slot] = kept, True
         return counts, ended
