@@ -14,6 +14,7 @@ from prm_jax.batches import PromptBatch
 from prm_jax.labelling.complete import Complete
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.engine import sample_many
+from prm_jax.sampling.stops import before_stop
 from prm_jax.stages.workbench import SAMPLE_BATCH, Writer
 from prm_jax.text.step_map import prompt_ids
 
@@ -34,7 +35,7 @@ def complete_with(writer: Writer, params: Any) -> Complete:
 
 
 def _continued(writer: Writer, params: Any, begun: Sequence[tuple[Problem, str]], seed: int) -> list[str]:
-    """One whole program for each beginning."""
+    """One whole program for each beginning; what is added ends before the first of the rule's stop sequences."""
     if not begun:
         return []
     tokenizer = writer.tokenizer
@@ -51,9 +52,10 @@ def _continued(writer: Writer, params: Any, begun: Sequence[tuple[Problem, str]]
         config=writer.sampling,
         eos_id=tokenizer.eos_id,
         batch_size=min(SAMPLE_BATCH, len(rows)),
+        token_bytes=tokenizer.token_bytes,
     )
     return [
-        text + tokenizer.decode(ids[: length - finished])
+        text + before_stop(tokenizer.decode(ids[: length - finished]), writer.sampling.stop)
         for (_, text), ids, length, finished in zip(
             begun, written.tokens, written.lengths, written.finished, strict=True
         )

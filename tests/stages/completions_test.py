@@ -1,5 +1,7 @@
 """A policy that goes on with beginnings of programs."""
 
+import dataclasses
+
 import jax
 import numpy as np
 
@@ -40,5 +42,8 @@ def test_the_policy_reads_prompt_and_beginning_and_closes_the_line_itself(monkey
         return Completions(tokens, np.zeros(tokens.shape), np.full(len(read), len(ids)), np.ones(len(read), bool))
 
     monkeypatch.setattr(completions, "sample_many", sample_many)
+    stopped = dataclasses.replace(WRITER, sampling=SamplingConfig(max_new_tokens=5, stop=("1",)))
+    assert complete_with(stopped, {})([(PROBLEM, BEGUN)], 1, 0) == [["def f():\n "]]
+    read.clear()
     assert complete_with(WRITER, {})([(PROBLEM, BEGUN)], 2, 0) == [["def f():\n 1\n"] * 2]
     assert read == ["Give one.\ndef f():"] * 2
