@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib
 import logging
 import re
@@ -149,10 +150,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             for key, value in vars(arguments).items()
             if key not in ("command", "gin_file", "run_dir") and value is not None
         }
+        run = functools.partial(getattr(command, arguments.command), experiment, run_dir, **own)
+        if arguments.command in TOOLS:
+            return run() or 0
         with _joined(f"{arguments.command} {own or ''}".strip(), experiment, run_dir):
-            status = getattr(command, arguments.command)(experiment, run_dir, **own)
-            if arguments.command in STAGES:
-                _keep_configuration(run_dir)
+            run()
+            _keep_configuration(run_dir)
     except UserError as error:
         return _fail(arguments.command, str(error))
     except (Interrupted, KeyboardInterrupt) as error:
@@ -165,11 +168,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not is_full_disk(error):
             raise
         return _fail(arguments.command, f"the disk is full ({error}): free some space and repeat the command")
-    return status or 0
+    return 0
 
 
 def _joined(command: str, experiment: Experiment, run_dir: str) -> contextlib.AbstractContextManager[None]:
-    """The processes of the other hosts, if there are any: all there and started alike."""
+    """The processes of the other hosts, if there are any: all there and started alike. Tools run on one."""
     from prm_jax.parallel.processes import joined
     from prm_jax.stages.run_directory import fingerprint, resolved
 
@@ -258,8 +261,10 @@ def _keep_configuration(run_dir: str) -> None:
     from etils import epath
 
     import gin
+    from prm_jax.parallel.processes import is_first
 
-    (epath.Path(run_dir) / CONFIGURATION).write_text(gin.config_str(max_line_length=120))
+    if is_first():
+        (epath.Path(run_dir) / CONFIGURATION).write_text(gin.config_str(max_line_length=120))
 
 
 def _macros_in_use(config: str) -> set[str]:
