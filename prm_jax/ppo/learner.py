@@ -153,7 +153,7 @@ class Learner:
 
     def _score(self, rollout: Rollout) -> tuple[Rollout, np.ndarray | None, jax.Array]:
         batch = self.config.score_batch
-        scored, gap = scoring.score_policy(
+        logprobs, ref_logprobs, values, gap = scoring.score_policy(
             self.state.params,
             self.reference,
             self.state.critic,
@@ -164,8 +164,8 @@ class Learner:
             batch=batch,
             widths=self.config.widths,
         )
-        # The rest stays as it is, whole on every host, which reads it.
-        rollout = rollout.replace(logprobs=scored.logprobs, ref_logprobs=scored.ref_logprobs, values=scored.values)
+        # What the hosts read stays as it is, whole on each of them.
+        rollout = rollout.replace(logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
         if self.scorer is None:
             return rollout, None, gap
         scores = scoring.score_steps(self.scorer, rollout, model=self.model, batch=batch, widths=self.config.widths)
