@@ -44,7 +44,7 @@ from prm_jax.text import pretrained
 from prm_jax.text.pretrained import PretrainedTokenizer
 from prm_jax.text.step_map import prompt_ids
 from prm_jax.text.tokenizer import BpeTokenizer, Tokenizer
-from prm_jax.training.checkpoint import Checkpointer
+from prm_jax.training.checkpoint import Checkpointer, DamagedCheckpoint
 from prm_jax.training.data import batches
 from prm_jax.training.state import TrainState, create
 
@@ -93,8 +93,11 @@ def _load(folder: epath.Path, boxed_init: BoxedInit, mesh: Mesh | None) -> Any:
         abstract = nn.unbox(jax.eval_shape(boxed_init, jax.random.key(0)))
     else:
         abstract = init_shapes(boxed_init, mesh)
-    with Checkpointer(folder / "params", keep=1) as checkpoints:
-        return checkpoints.restore(0, abstract)
+    try:
+        with Checkpointer(folder / "params", keep=1) as checkpoints:
+            return checkpoints.restore(0, abstract)
+    except DamagedCheckpoint as error:
+        raise UserError(f"{error}; delete it and the done.json of its stage, and run that stage again") from error
 
 
 @contextlib.contextmanager
