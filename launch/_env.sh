@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by the launch scripts, in the clone's root: refusing, telling what is run, checking variables, and the
-# virtual environment.
+# Sourced by the launch scripts, in the clone's root: refusing, telling what is run, checking variables, options, and
+# the virtual environment.
 
 # A mistake of the caller's: one line, exit status 2.
 fail() {
@@ -31,6 +31,16 @@ check() {
 # Prints the comment that stands at the head of the calling script.
 usage() {
   sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0"
+}
+
+# usage: take_options "$@"; shift "$taken"
+# --dry_run sets dry_run, --help prints the comment at the head and ends.
+take_options() {
+  dry_run=0
+  if [ "${1:-}" = --dry_run ]; then dry_run=1 && shift; fi
+  if [ "${1:-}" = --help ]; then usage && exit 0; fi
+  # shellcheck disable=SC2034  # For the caller.
+  taken=$dry_run
 }
 
 # usage: prepare_environment EXTRA,...    (an empty word for none)

@@ -10,9 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/_env.sh
 
-dry_run=0
-if [ "${1:-}" = --dry_run ]; then dry_run=1 && shift; fi
-if [ "${1:-}" = --help ]; then usage && exit 0; fi
+take_options "$@"
+shift "$taken"
 : "${GPUS:=}" "${COORDINATOR:=}" "${PROCESSES:=1}" "${PROCESS:=0}"
 check GPUS '|[0-9]+(,[0-9]+)*' 'numbers with commas between them, or nothing'
 check COORDINATOR '|[A-Za-z0-9._-]+:[0-9]+' 'HOST:PORT, or nothing'

@@ -9,9 +9,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/_env.sh
 
-dry_run=0
-if [ "${1:-}" = --dry_run ]; then dry_run=1 && shift; fi
-if [ "${1:-}" = --help ]; then usage && exit 0; fi
+take_options "$@"
+shift "$taken"
 : "${PROCESSES:=1}" "${DEVICES:=1}" "${PORT:=8480}"
 check PROCESSES '[1-9][0-9]?' 'a number from 1 to 99'
 check DEVICES '[1-9][0-9]{0,2}' 'a number from 1 to 999'

@@ -1,20 +1,25 @@
 """The command line: `prm_jax STAGE --gin_file=FILE … --gin.NAME=VALUE … --run_dir=DIR`.
 
 Comes in: arguments. Goes out: an exit status: 0 done; 1 `compile` found a stage that does not fit; 2 a mistake of the
-user's, told in one line; 130 stopped by Ctrl-C, to be gone on with by the same command. This is the only module that
-knows gin; a stage gets plain frozen dataclasses. Nothing heavy is imported before the arguments are understood, so
-`--help` answers at once.
+user's, told in one line; 130 stopped by Ctrl-C, to be gone on with by the same command; 0 too where SIGTERM took the
+machine away and all is saved. This is the only module that knows gin; a stage gets plain frozen dataclasses. Nothing
+heavy is imported before the arguments are understood, so `--help` answers at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import hashlib
 import importlib
 import logging
+import os
+import platform
 import re
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING
 
 from prm_jax.errors import Interrupted, UserError, is_full_disk
@@ -52,6 +57,7 @@ BENCHES = {
     "sandbox": "programs per second, fully confined",
     "labelling": "variants of references per second, phase by phase",
     "sampling": "useful tokens per second of the sampling engine, beside transformers and Tunix",
+    "checkpoint": "how long saving stops training",
 }
 
 
@@ -88,8 +94,9 @@ def _add_benches(command: argparse.ArgumentParser) -> None:
     benches = command.add_subparsers(dest="bench", required=True, metavar="PART")
     for name, summary in BENCHES.items():
         bench = benches.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        bench.add_argument("--mbpp", metavar="FILE", help="mbpp.jsonl as published (default: without MBPP)")
-        if name != "sampling":
+        if name != "checkpoint":
+            bench.add_argument("--mbpp", metavar="FILE", help="mbpp.jsonl as published (default: without MBPP)")
+        if name in ("sandbox", "labelling"):
             bench.add_argument("--programs", type=int, help="programs of each kind")
         if name == "sampling":
             bench.add_argument(
@@ -99,6 +106,11 @@ def _add_benches(command: argparse.ArgumentParser) -> None:
             bench.add_argument("--samples", type=int, help="completions to each (default: 2)")
             bench.add_argument("--new_tokens", type=int, help="of the longest completion (default: 256)")
             bench.add_argument("--slots", type=int, help="rows that our engine decodes together (default: 128)")
+        if name == "checkpoint":
+            bench.add_argument("--width", type=int, help="of the model that trains (default: 256)")
+            bench.add_argument("--layers", type=int, help="of the model that trains (default: 4)")
+            bench.add_argument("--every", type=int, help="steps from one save to the next (default: 10)")
+            bench.add_argument("--folder", metavar="DIR", help="where to save (default: the system's temporary folder)")
 
 
 def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
@@ -138,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("prm_jax").setLevel(logging.WARNING)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # It logs with a stack trace what it raises too.
+    _keep_what_is_compiled(os.environ)
     try:
         if arguments.command in PLAIN:
             _run_plain(arguments)
@@ -149,10 +162,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             for key, value in vars(arguments).items()
             if key not in ("command", "gin_file", "run_dir") and value is not None
         }
-        with _joined(f"{arguments.command} {own or ''}".strip(), experiment, run_dir):
-            status = getattr(command, arguments.command)(experiment, run_dir, **own)
-            if arguments.command in STAGES:
-                _keep_configuration(run_dir)
+        run = functools.partial(getattr(command, arguments.command), experiment, run_dir, **own)
+        if arguments.command in TOOLS:
+            return run() or 0
+        with _heeding_sigterm(), _joined(f"{arguments.command} {own or ''}".strip(), experiment, run_dir):
+            run()
+            _keep_configuration(run_dir)
     except UserError as error:
         return _fail(arguments.command, str(error))
     except (Interrupted, KeyboardInterrupt) as error:
@@ -160,16 +175,60 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"\nprm_jax {arguments.command}: stopped. {str(error) or 'The same command goes on.'}",
             file=sys.stderr,
         )
-        return 130
+        return 0 if getattr(error, "preempted", False) else 130
     except Exception as error:
         if not is_full_disk(error):
             raise
         return _fail(arguments.command, f"the disk is full ({error}): free some space and repeat the command")
-    return status or 0
+    return 0
+
+
+def _keep_what_is_compiled(environment: MutableMapping[str, str]) -> None:
+    """Has JAX, which reads these variables when it is imported, keep what it compiles in the user's cache directory.
+
+    One folder for each kind of processor: what was compiled for another one may not run here.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in environment or "jax" in sys.modules:
+        return
+    root = environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = os.path.join(root, "prm_jax", "compiled", _processor())
+    with contextlib.suppress(OSError):  # A home that cannot be written to costs time, and nothing else.
+        os.makedirs(folder, exist_ok=True)
+        environment["JAX_COMPILATION_CACHE_DIR"] = folder
+        environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+def _processor() -> str:
+    """A short name for what the compiler sees of this processor."""
+    known = [platform.machine()]
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        known += sorted({line for line in file if line.startswith(("model name", "flags", "Features", "CPU part"))})
+    return hashlib.sha256("".join(known).encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def _heeding_sigterm() -> Iterator[None]:
+    """SIGTERM ends a stage as Ctrl-C does, wherever no loop waits for it to save itself first."""
+    asked = False
+
+    def stop(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        raise KeyboardInterrupt  # Which Beam passes on, and nothing takes for a failure.
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if asked:
+            raise Interrupted("", preempted=True) from error
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _joined(command: str, experiment: Experiment, run_dir: str) -> contextlib.AbstractContextManager[None]:
-    """The processes of the other hosts, if there are any: all there and started alike."""
+    """The processes of the other hosts, if there are any: all there and started alike. Tools run on one."""
     from prm_jax.parallel.processes import joined
     from prm_jax.stages.run_directory import fingerprint, resolved
 
@@ -258,8 +317,10 @@ def _keep_configuration(run_dir: str) -> None:
     from etils import epath
 
     import gin
+    from prm_jax.parallel.processes import is_first
 
-    (epath.Path(run_dir) / CONFIGURATION).write_text(gin.config_str(max_line_length=120))
+    if is_first():
+        (epath.Path(run_dir) / CONFIGURATION).write_text(gin.config_str(max_line_length=120))
 
 
 def _macros_in_use(config: str) -> set[str]:

@@ -7,6 +7,9 @@ checkpoint of another shape); `cli.py` prints it as one line and exits with stat
 from __future__ import annotations
 
 import errno
+import os
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
@@ -14,13 +17,24 @@ class UserError(Exception):
 
 
 class Interrupted(Exception):
-    """Long work was asked to stop (Ctrl-C, SIGTERM), has saved itself, and says here how to go on."""
+    """Long work was asked to stop, has saved itself, and says here how to go on.
+
+    Attributes:
+      preempted: asked by SIGTERM, as machines are taken away: no failure, but not the end of the work either.
+    """
+
+    def __init__(self, message: str, preempted: bool = False) -> None:
+        super().__init__(message)
+        self.preempted = preempted
 
 
 def is_full_disk(error: BaseException | None) -> bool:
-    """Whether this error, or one that caused it, says that the disk is full (libraries often say so in words only)."""
+    """Whether this error, or one that caused it, says that no more may be written: the disk, a quota or a limit.
+
+    Libraries often say so in words only.
+    """
     while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        if getattr(error, "errno", None) in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,22 @@ def refused(capsys, run_dir):
 
 def _content(folder: pathlib.Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_compiled_is_kept_where_the_user_says(tmp_path, monkeypatch):
+    name = "JAX_COMPILATION_CACHE_DIR"
+    cli._keep_what_is_compiled(late := {"XDG_CACHE_HOME": str(tmp_path)})
+    assert name not in late and not list(tmp_path.iterdir())  # JAX is imported and would not hear of it.
+    monkeypatch.delitem(sys.modules, "jax")
+    environment = {"XDG_CACHE_HOME": str(tmp_path)}
+    cli._keep_what_is_compiled(environment)
+    folder = pathlib.Path(environment[name])
+    assert folder.parent == tmp_path / "prm_jax/compiled" and folder.is_dir()
+    cli._keep_what_is_compiled(own := {name: "/somewhere", "XDG_CACHE_HOME": str(tmp_path)})
+    assert own[name] == "/somewhere"
+    (tmp_path / "file").touch()
+    cli._keep_what_is_compiled(shut := {"XDG_CACHE_HOME": str(tmp_path / "file")})
+    assert name not in shut
 
 
 def test_help_answers_within_a_second_and_loads_nothing_heavy():
@@ -198,12 +215,13 @@ def test_a_disk_that_fills_up_while_beam_writes(monkeypatch, capsys, run_dir):
     assert cli.main(["label", *TINY, f"--run_dir={run_dir}"]) == 0
 
 
-def test_ctrl_c_while_beam_labels(monkeypatch, capsys, run_dir):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("prm_jax.labelling.beam.label_problems", stop)
-    assert cli.main(["label", *TINY, f"--run_dir={run_dir}"]) == 130
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_while_beam_labels(monkeypatch, capsys, run_dir, number, status):
+    """SIGTERM says that the machine is taken away: no failure, and nothing but words tells that there is more to do."""
+    before = signal.getsignal(number)
+    monkeypatch.setattr("prm_jax.labelling.beam.label_problems", lambda *_: os.kill(os.getpid(), number))
+    assert cli.main(["label", *TINY, f"--run_dir={run_dir}"]) == status
+    assert signal.getsignal(number) is before
     error = capsys.readouterr().err
     assert "stopped" in error and "same command" in error and "Traceback" not in error
 

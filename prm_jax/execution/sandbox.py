@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ _BOOT = Path(__file__).with_name("boot.py")
 _IN_FLIGHT_PER_WORKER = 16
 _ATTEMPTS = 2
 _MIN_WALL_SECONDS = 2.0
+_PATIENCE = 120.0  # Seconds, beyond those of its programs, after which a silent supervisor counts as hung.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +189,8 @@ class Sandbox:
                 batch = [waiting.popleft() for _ in range(min(len(waiting), window - len(flying)))]
                 flying.update(batch)
             try:
-                reports = self._exchange([(index, table[index]) for index in batch])
+                patience = _PATIENCE + max(self._wall_seconds(table[index]) for index in flying)
+                reports = self._exchange([(index, table[index]) for index in batch], patience)
             except OSError:
                 self.close()
                 failures.update(flying)
@@ -202,16 +205,17 @@ class Sandbox:
                 verdicts[table[index]] = grading.judge(table[index], report)
         return {program: verdicts[program] for program in table}
 
-    def _exchange(self, batch: list[tuple[int, Program]]) -> list[tuple[int, bytes]]:
-        """Sends programs and waits for at least one report; raises `OSError` where the supervisor is gone."""
+    def _exchange(self, batch: list[tuple[int, Program]], patience: float) -> list[tuple[int, bytes]]:
+        """Sends programs, waits for at least one report; raises `OSError` where the supervisor is gone or hangs."""
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
         if batch:
             # Blocks no longer than the supervisor needs to read: it never waits for its own output to be taken.
             frames = [pack(index, self._wall_seconds(program), _payload(program)) for index, program in batch]
-            write_all(process.stdin.fileno(), b"".join(frames))
+            _write(process.stdin.fileno(), b"".join(frames), patience)
         reports: list[tuple[int, bytes]] = []
         while not reports:
+            _await(process.stdout.fileno(), select.POLLIN, patience)
             data = os.read(process.stdout.fileno(), 1 << 20)
             if not data:
                 raise BrokenPipeError("the supervisor is gone")
@@ -251,6 +255,21 @@ class Sandbox:
                 start_new_session=True,
             )
         return self._process
+
+
+def _await(fd: int, event: int, seconds: float) -> None:
+    """Waits until a pipe can be read or written, or is closed; raises `TimeoutError`."""
+    poll = select.poll()
+    poll.register(fd, event)
+    if not poll.poll(1000 * seconds):
+        raise TimeoutError(f"the supervisor has not moved for {seconds:g} s")
+
+
+def _write(fd: int, data: bytes, seconds: float) -> None:
+    """Writes all of `data` to a pipe whose reader may hang: in parts, each of which fits where there is any room."""
+    for start in range(0, len(data), select.PIPE_BUF):
+        _await(fd, select.POLLOUT, seconds)
+        write_all(fd, data[start : start + select.PIPE_BUF])
 
 
 def _payload(program: Program) -> bytes:

@@ -37,6 +37,8 @@ _NO_DEVICES = "none"
 _LAST_SECONDS = 20.0  # More than `RollCall.fail` takes.
 _SAVING_SECONDS = 60.0
 
+_place: Place | None = None  # Where this process stands, once it is joined to others.
+
 
 def find_place(environment: Mapping[str, str]) -> Place | None:
     """Where this process stands among those of the run; None if it is the only one.
@@ -80,6 +82,8 @@ def joined(tell: Callable[[], Mapping[str, str]]) -> Iterator[None]:
         _leave(2 if isinstance(error, UserError) else 1)
         raise
     roll_call.watch()
+    global _place
+    _place = place
     try:
         yield
     except (Interrupted, KeyboardInterrupt):
@@ -94,6 +98,19 @@ def joined(tell: Callable[[], Mapping[str, str]]) -> Iterator[None]:
         _fail(roll_call, f"failed with {type(error).__name__}: {_one_line(error)}", 1)
         raise
     roll_call.finish()
+
+
+def is_first() -> bool:
+    """Whether this process writes what all of them share: process 0, or the only one."""
+    return _place is None or _place.process == 0
+
+
+def meet(where: str) -> None:
+    """Waits until all processes are at the same point of the run, of which `where` is the name."""
+    if _place is not None:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(where)
 
 
 def code_version() -> str:

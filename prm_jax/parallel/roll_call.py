@@ -6,8 +6,8 @@ itself waits without a word and then aborts. Standard library only.
 
 Process 0 listens; each of the others keeps one connection to it and sends one JSON object per line. The same
 connections then tell of failures: a process that raises says so, one that is killed is noticed by its closed
-connection, a host that is gone by unanswered keep-alives within a minute. Process 0 decides who failed first, and only
-that one shows its traceback.
+connection, a host that is gone by unanswered keep-alives within a minute, a process that hangs by its silence. Process
+0 decides who failed first, and only that one shows its traceback.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from typing import Any
 from prm_jax.errors import UserError
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 4}
+_SILENCE = 90.0  # Seconds without a sign of life after which a process counts as hung.
+_SIGNS = 6  # Signs of life that it gives in that time.
 _GRACE = 10.0  # Seconds that an answer of process 0 may come after its own time limit.
 _LINGER = 3.0  # Seconds for the others to take in the last word before process 0 is gone.
 
@@ -50,6 +52,8 @@ class _Channel:
 
     def __init__(self, connection: socket.socket):
         self._connection = connection
+        self._sending = threading.Lock()
+        self.timed_out = False
         self._reader = connection.makefile("r", encoding="utf-8")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEP_ALIVE.items():
@@ -57,7 +61,7 @@ class _Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Sends; a receiver that is gone is noticed where one listens to it."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._sending:
             self._connection.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self, seconds: float | None) -> dict[str, Any] | None:
@@ -65,7 +69,8 @@ class _Channel:
         try:
             self._connection.settimeout(None if seconds is None else max(seconds, 0.01))
             return dict(json.loads(self._reader.readline()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError) as error:
+            self.timed_out |= isinstance(error, TimeoutError)
             return None
 
 
@@ -123,6 +128,7 @@ class RollCall:
             listener = threading.Thread(target=self._listen, args=(process,), daemon=True)
             listener.start()
             self._listeners.append(listener)
+        threading.Thread(target=self._give_signs, daemon=True).start()
 
     def fail(self, line: str, status: int) -> None:
         """Tells all that this process failed. Comes back if it was the first; the process ends here if it was not."""
@@ -245,9 +251,17 @@ class RollCall:
     def _listen(self, process: int) -> None:
         """A thread of `watch`: hears one connection until its end."""
         hear = self._hear_process if self.place.process == 0 else self._hear_verdict
-        while (message := self._channels[process].receive(None)) is not None:
-            hear(process, message)
-        hear(process, {"failed": "ended without a word", "status": 1, "process": 0})
+        channel = self._channels[process]
+        while (message := channel.receive(_SILENCE)) is not None:
+            if "alive" not in message:
+                hear(process, message)
+        how = f"has not answered for {_SILENCE:g} s" if channel.timed_out else "ended without a word"
+        hear(process, {"failed": how, "status": 1, "process": 0})
+
+    def _give_signs(self) -> None:
+        """A thread of `watch`: tells the others that this process has not stopped."""
+        while not self._settled.wait(_SILENCE / _SIGNS):
+            self._tell_all({"alive": True})
 
     def _hear_process(self, process: int, message: dict[str, Any]) -> None:
         """Process 0: what another one says."""

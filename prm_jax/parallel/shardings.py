@@ -171,7 +171,7 @@ def shard_batch(batch: Any, mesh: Mesh) -> Any:
       mesh: the mesh.
 
     Raises:
-      UserError: the rows do not divide.
+      UserError: the rows do not divide, or the hosts have no rows of their own.
     """
     sharding = batch_sharding(mesh)
 
@@ -184,7 +184,12 @@ def shard_batch(batch: Any, mesh: Mesh) -> Any:
 
 
 def check_rows(total: int, mesh: Mesh) -> None:
-    """Refuses a batch whose rows do not divide: a UserError."""
-    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    """Refuses rows that do not divide, and a mesh that leaves hosts without rows of their own: a UserError."""
+    shards, hosts = mesh.shape["data"] * mesh.shape["fsdp"], jax.process_count()
+    if shards % hosts:
+        raise UserError(
+            f"A mesh with data × fsdp = {shards} leaves some of {hosts} hosts without rows of their own; choose a "
+            "multiple of the number of hosts."
+        )
     if total % shards:
         raise UserError(f"A batch of {total} rows does not split over {shards} devices; choose a multiple of it.")

@@ -32,6 +32,7 @@ from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import sample
 from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.data import batches
+from prm_jax.training.finite import NotFinite, first_not_finite, leaf_name
 
 PHASES = ("rollout", "verification", "scoring", "update", "refresh")
 
@@ -116,7 +117,7 @@ class Learner:
         with self._timed("update"):
             self.state, learnt = self.update(self.state, rollout, self._key(index, 0))
             metrics |= {f"update/{name}": float(value) for name, value in jax.device_get(learnt).items()}
-        self._check_finite(metrics, index)
+        self._check_finite(metrics, rollout, index)
         if self.refreshed is not None:
             with self._timed("refresh"):
                 metrics |= self._follow(rollout, table, verified, token_scores, index)
@@ -153,7 +154,7 @@ class Learner:
 
     def _score(self, rollout: Rollout) -> tuple[Rollout, np.ndarray | None, jax.Array]:
         batch = self.config.score_batch
-        scored, gap = scoring.score_policy(
+        logprobs, ref_logprobs, values, gap = scoring.score_policy(
             self.state.params,
             self.reference,
             self.state.critic,
@@ -164,8 +165,8 @@ class Learner:
             batch=batch,
             widths=self.config.widths,
         )
-        # The rest stays as it is, whole on every host, which reads it.
-        rollout = rollout.replace(logprobs=scored.logprobs, ref_logprobs=scored.ref_logprobs, values=scored.values)
+        # What the hosts read stays as it is, whole on each of them.
+        rollout = rollout.replace(logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
         if self.scorer is None:
             return rollout, None, gap
         scores = scoring.score_steps(self.scorer, rollout, model=self.model, batch=batch, widths=self.config.widths)
@@ -225,10 +226,15 @@ class Learner:
                 "and run again"
             )
 
-    def _check_finite(self, metrics: dict[str, float], index: int) -> None:
+    def _check_finite(self, metrics: dict[str, float], rollout: Rollout, index: int) -> None:
         for name in ("update/policy_loss", "update/value_loss", "update/policy_grad_norm"):
             if not math.isfinite(metrics[name]):
-                raise UserError(
-                    f"{name} is {metrics[name]} at update {index + 1} of arm {self.arm.name}; lower the learning rate "
-                    "and run again in another directory"
+                seen = (("rollout", rollout), ("policy", self.state.params), ("critic", self.state.critic))
+                found = ((kind, tree, int(first_not_finite(tree))) for kind, tree in seen)
+                first = next(
+                    (f"{kind}.{leaf_name(tree, number)}" for kind, tree, number in found if number >= 0), "none"
+                )
+                raise NotFinite(
+                    f"ppo {self.arm.name}: {name} is {metrics[name]} at update {index + 1}, and the first tensor that "
+                    f"is not finite is {first}"
                 )

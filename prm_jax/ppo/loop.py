@@ -25,6 +25,7 @@ from prm_jax.ppo.verify import Verify
 from prm_jax.problems.problem import Problem
 from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.checkpoint import Checkpointer
+from prm_jax.training.finite import NotFinite
 from prm_jax.training.interrupt import StopRequest
 from prm_jax.training.metrics import MetricsWriter
 from prm_jax.training.progress import Progress
@@ -128,10 +129,10 @@ class _Run:
 
     def resume(self) -> int:
         """Takes up the latest checkpoint; the number of updates done, 0 where there is none."""
-        step = self.checkpoints.latest()
-        if step is None:
+        checkpoint = self.checkpoints.resume(self.learner.tree())
+        if checkpoint is None:
             return 0
-        extra = self.checkpoints.extra(step)
+        step, tree, extra = checkpoint
         wanted = {"arm": self.arm.name, "seed": self.config.seed}
         found = {name: extra.get(name) for name in wanted}
         if found != wanted:
@@ -139,7 +140,7 @@ class _Run:
                 f"the checkpoint in {self.checkpoints.directory} was made with {found}, the configuration says "
                 f"{wanted}; give that configuration, or another directory"
             )
-        self.learner.take(self.checkpoints.restore(step, self.learner.tree()))
+        self.learner.take(tree)
         self.learner.seconds = extra["seconds"]
         self.history, self.saved = extra["history"], step
         return step
@@ -149,7 +150,13 @@ class _Run:
         if start == 0:
             self._evaluate_at(0, writer)
         for done in range(start + 1, self.config.updates + 1):
-            metrics, seconds = self.learner.one_update(done - 1)
+            try:
+                metrics, seconds = self.learner.one_update(done - 1)
+            except NotFinite as error:
+                raise UserError(
+                    f"{error}; {self.checkpoints.last_good()}: lower the learning rate and run again in another "
+                    "directory"
+                ) from error
             writer.write(done, metrics, timings={f"seconds/{phase}": value for phase, value in seconds.items()})
             last, every = done == self.config.updates, self.config.evaluate_every
             if last or (every and done % every == 0):
@@ -159,9 +166,11 @@ class _Run:
             if last or stopping or done % self.config.checkpoint_every == 0:
                 self._save(done)
             if stopping and not last:
+                self.checkpoints.wait()
                 raise Interrupted(
                     f"Saved update {done} of {self.config.updates} in {self.checkpoints.directory}; run the same "
-                    "command again to go on from there."
+                    "command again to go on from there.",
+                    stop.preempted,
                 )
 
     def result(self) -> PpoResult:

@@ -128,6 +128,8 @@ def make_learn(config: PrmRefreshConfig, model: ModelConfig, widths: tuple[int, 
         return step_loss(scores(params, model, batch.tokens, batch.segments, batch.positions), batch)
 
     def learn(learner: Any, rows: Any, available: Int[Array, ""], key: Key[Array, ""]) -> tuple[Any, Metrics]:
+        """All steps of a refresh, each on rows that it draws from the first `available` ones."""
+
         def step(carry: Any, key: Key[Array, ""]) -> tuple[Any, Metrics]:
             params, opt_state = carry
             drawn = jax.random.randint(key, (config.batch_size,), 0, available)

@@ -62,8 +62,8 @@ def score_policy(
     temperature: float,
     batch: int,
     widths: tuple[int, ...] = (),
-) -> tuple[Rollout, Float[Array, ""]]:
-    """Replaces the sampler's log-probabilities by the trainer's, and fills the reference's and the values.
+) -> tuple[Float[Array, "B T"], Float[Array, "B T"], Float[Array, "B T"], Float[Array, ""]]:
+    """The trainer's log-probabilities in place of the sampler's, the reference's, and the values.
 
     PPO's ratio is then exactly 1 before the first step, whatever the sampler's rounding.
 
@@ -79,7 +79,8 @@ def score_policy(
       widths: tokens that they are cut to, see `PpoConfig.widths`.
 
     Returns:
-      The rollout, and the largest |log p(sampler) - log p(trainer)| over its sampled tokens.
+      `logprobs`, `ref_logprobs` and `values` of the rollout, and the largest |log p(sampler) - log p(trainer)| over
+      its sampled tokens.
     """
 
     def score(rows: Rows) -> tuple[Array, Array, Array]:
@@ -91,7 +92,7 @@ def score_policy(
     filled = _in_pieces(score, rollout, batch, widths)
     logprobs, ref_logprobs, value = (jnp.where(rollout.completion, x, 0.0) for x in filled)
     gap = jnp.max(jnp.where(rollout.completion, jnp.abs(logprobs - rollout.logprobs), 0.0))
-    return rollout.replace(logprobs=logprobs, ref_logprobs=ref_logprobs, values=value), gap
+    return logprobs, ref_logprobs, value, gap
 
 
 @functools.partial(jax.jit, static_argnames=("model", "batch", "widths"))

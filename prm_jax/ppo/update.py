@@ -221,10 +221,12 @@ def make_update(
     gradient = make_gradient(config, model, kind)
 
     def update(state: PpoState, rollout: Rollout, key: Key[Array, ""]) -> tuple[PpoState, Metrics]:
+        """Advantages of the whole rollout, then every minibatch of every epoch, then the KL coefficient."""
         rows, rollout_metrics = prepare(config, split_rows(rollout), state.kl_coefficient)
         policy_learns = state.step >= config.value_only_updates
 
         def step(carry: Any, indices: Int[Array, " M"]) -> tuple[Any, Metrics]:
+            """One minibatch: a step of the critic, and of the policy once it learns."""
             params, opt_state, critic_params, critic_opt_state = carry
             batch = split_rows(jax.tree.map(lambda x: x[indices], rows))
             (policy_grad, critic_grad), metrics = gradient(params, critic_params, batch, state.kl_coefficient)

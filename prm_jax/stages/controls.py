@@ -19,9 +19,9 @@ from jaxtyping import Bool
 from prm_jax.batches import PromptBatch, TokenBatch, pack_batch
 from prm_jax.errors import UserError
 from prm_jax.execution.grade import reference_limits
-from prm_jax.execution.journal import Journal
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.models.policy import boxed_policy
+from prm_jax.parallel.hosts import divided
 from prm_jax.parallel.shardings import shard_batch
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.rollout import assemble, step_table
@@ -32,6 +32,8 @@ from prm_jax.stages.label import practice_problems
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.sft import sft_loss_of
 from prm_jax.stages.workbench import (
+    host_batches,
+    host_journal,
     load_policy,
     load_tokenizer,
     mesh_of,
@@ -41,7 +43,7 @@ from prm_jax.stages.workbench import (
     validation_pass_rate,
     writer_of,
 )
-from prm_jax.training.data import batches, load_prompts, load_rows
+from prm_jax.training.data import load_prompts, load_rows
 from prm_jax.training.loop import fit
 from prm_jax.training.optimizer import make_optimizer
 from prm_jax.training.step import make_train_step
@@ -72,7 +74,7 @@ def control(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.P
             dataclasses.replace(learning.fit, patience=0),
             state,
             make_train_step(sft_loss_of(model), optimizer, seed=experiment.seed, state_shardings=shardings),
-            lambda start: batches(rows, learning.batch_size, experiment.seed + 1, start),
+            lambda start: host_batches(rows, learning.batch_size, experiment.seed + 1, start),
             directory=folder,
             evaluate=validation_pass_rate(experiment, run, sandbox),
             monitor="pass_at_1",
@@ -99,18 +101,17 @@ def _own_rows(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> 
         prompts, written = writer.completions(policy, problems, samples, seed)
     texts = step_table(prompts, written, tokenizer).texts
     answered = [problems[row // samples] for row in range(len(texts))]
-    # A resumed run replays the verdicts, so that it learns from the same programs.
-    journal = Journal(folder / "verdicts.jsonl")
+    journal = host_journal(folder)
     with contextlib.closing(journal), Sandbox(experiment.sandbox, journal) as sandbox:
-        verified = verify(
-            answered,
-            texts,
-            False,
+        judge = functools.partial(
+            verify,
+            exact=False,
             sandbox=sandbox,
             limits=reference_limits(problems, sandbox),
             config=experiment.labels,
             in_child=config.in_child_tests,
         )
+        verified = divided(lambda own: judge(answered[own], texts[own]), len(texts))
     passed = np.array([entry.passed for entry in verified])
     first = {(answered[row].id, texts[row]): row for row in reversed(range(len(texts)))}
     keep = passed & np.asarray(written.finished) & np.isin(np.arange(len(texts)), list(first.values()))

@@ -24,6 +24,8 @@ from prm_jax.execution.grade import grade, reference_limits
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.labelling.label import label_samples
 from prm_jax.labelling.labelled_program import LabelledProgram
+from prm_jax.parallel.hosts import divided
+from prm_jax.parallel.processes import is_first
 from prm_jax.report.table import results_table
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.guided import guided_policy, scorer_of
@@ -78,7 +80,8 @@ def evaluate(experiment: Experiment, run_dir: str) -> None:
             "samples": run.fingerprint_of("evaluate/sft"),
         }
         run.stage("evaluate/prm", configuration, functools.partial(_evaluate_prm, experiment, run))
-    print(results_table(policy_results(experiment, run)))
+    if is_first():
+        print(results_table(policy_results(experiment, run)))
 
 
 def policy_results(experiment: Experiment, run: RunDirectory) -> tuple[PolicyResult, ...]:
@@ -117,13 +120,14 @@ def _evaluate_policy(
         samples = draw_samples(
             problems,
             complete,
-            functools.partial(grade, sandbox=sandbox, hidden=True, limits=limits),
+            lambda pairs: divided(lambda own: grade(pairs[own], sandbox, hidden=True, limits=limits), len(pairs)),
             lambda text: len(tokenizer.encode(text)),
             config,
         )
-    write_samples(folder, samples)
     result = policy_result(name, samples, seed=config.seed, resamples=config.resamples)
-    plain.save(result, folder / "result.json")
+    if is_first():
+        write_samples(folder, samples)
+        plain.save(result, folder / "result.json")
     return {"pass_at_1": result.pass_at_1.value, "pass_at_10": result.pass_at_10.value}
 
 
@@ -148,8 +152,9 @@ def _evaluate_prm(experiment: Experiment, run: RunDirectory, folder: epath.Path)
         seed=config.seed,
         resamples=config.resamples,
     )
-    plain.save(result, folder / "result.json")
-    plain.save(tuple(_to_show(own, config.seed)), folder / "programs.json")
+    if is_first():
+        plain.save(result, folder / "result.json")
+        plain.save(tuple(_to_show(own, config.seed)), folder / "programs.json")
     return {
         "mutant_auc": result.mutant_auc,
         "blind_auc": result.blind_auc,
@@ -167,7 +172,8 @@ def _own_programs(experiment: Experiment, run: RunDirectory) -> list[LabelledPro
     per_problem = experiment.evaluation.samples_per_problem
     chosen = [s for index, s in enumerate(samples) if index % per_problem < OWN_SAMPLES_PER_PROBLEM]
     with Sandbox(experiment.sandbox) as sandbox:
-        labelled = label_samples([(problems[s.problem_id], s.text) for s in chosen], sandbox, experiment.labels)
+        pairs = [(problems[s.problem_id], s.text) for s in chosen]
+        labelled = divided(lambda own: label_samples(pairs[own], sandbox, experiment.labels), len(pairs))
     return [row for row in labelled if row is not None]
 
 

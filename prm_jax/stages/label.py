@@ -33,7 +33,7 @@ def label(experiment: Experiment, run_dir: str) -> None:
     """Labels every family of the experiment into `<run_dir>/label/<family>`, shards and a TFDS data set."""
     run = RunDirectory(run_dir)
     configuration = {"problems": experiment.problems, "labels": experiment.labels}
-    run.stage("label", configuration, functools.partial(_label, experiment))
+    run.stage("label", configuration, functools.partial(_label, experiment), alone=True)
 
 
 def families(experiment: Experiment) -> dict[str, tuple[list[Problem], LabelConfig]]:

@@ -39,7 +39,7 @@ def mine(experiment: Experiment, run_dir: str, roots: Sequence[str] = ()) -> Non
     """Mines the roots given, else those of the configuration, into `<run_dir>/mine`."""
     chosen = tuple(roots) or experiment.mining.roots or default_roots()
     configuration = {"mining": experiment.mining, "roots": chosen}
-    RunDirectory(run_dir).stage("mine", configuration, functools.partial(_mine, experiment, chosen))
+    RunDirectory(run_dir).stage("mine", configuration, functools.partial(_mine, experiment, chosen), alone=True)
 
 
 def _mine(experiment: Experiment, roots: tuple[str, ...], folder: epath.Path) -> dict[str, Any]:

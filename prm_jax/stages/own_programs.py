@@ -18,6 +18,7 @@ from prm_jax.execution.sandbox import Sandbox
 from prm_jax.labelling.label import label_samples
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.labelling.prefix_search import search_prefixes
+from prm_jax.parallel.hosts import divided
 from prm_jax.ppo.inputs import label_table
 from prm_jax.ppo.online import labelled_rows
 from prm_jax.ppo.rollout import assemble, step_table
@@ -85,7 +86,7 @@ def _written(
     if config.search.completions:
         labelled = search_prefixes(pairs, complete_with(writer, params), sandbox, config.search, experiment.labels)
     else:
-        labelled = label_samples(pairs, sandbox, experiment.labels)
+        labelled = divided(lambda own: label_samples(pairs[own], sandbox, experiment.labels), len(pairs))
     verified = [from_labelled(row) for row in labelled]
     rollout = assemble(prompts, written).replace(known=np.array([entry.known for entry in verified]))
     rows = labelled_rows(rollout, table.ends, label_table(verified, table.ends.shape[1]))

@@ -14,7 +14,6 @@ from etils import epath
 
 from prm_jax.errors import UserError
 from prm_jax.execution.grade import reference_limits
-from prm_jax.execution.journal import Journal
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.loop import train
@@ -24,6 +23,7 @@ from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import practice_problems
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
+    host_journal,
     load_policy,
     load_scorer,
     load_tokenizer,
@@ -63,8 +63,7 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
     problems = practice_problems(experiment, run)
-    # A resumed run replays the verdicts that it has seen, so that it reaches the same bits.
-    journal = Journal(folder / "verdicts.jsonl")
+    journal = host_journal(folder)
     with mesh_of(experiment) as mesh, contextlib.closing(journal), Sandbox(experiment.sandbox, journal) as sandbox:
         policy = load_policy(run, "sft", model, mesh)
         limits = reference_limits(problems, sandbox)

@@ -25,11 +25,13 @@ from prm_jax.labelling.jsonl import read_labelled
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import boxed_scorer, init_scorer, scores
+from prm_jax.parallel.processes import is_first
 from prm_jax.parallel.shardings import shard_batch
 from prm_jax.stages.experiment import Experiment, LearningConfig
 from prm_jax.stages.own_programs import own_rows
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
+    host_batches,
     load_policy,
     load_tokenizer,
     mesh_of,
@@ -41,7 +43,7 @@ from prm_jax.stages.workbench import (
 from prm_jax.text.step_map import labelled_ids
 from prm_jax.text.steps import check_step_ends
 from prm_jax.text.tokenizer import Tokenizer
-from prm_jax.training.data import batches, load_rows
+from prm_jax.training.data import load_rows
 from prm_jax.training.loop import FitResult, fit
 from prm_jax.training.losses import step_loss
 from prm_jax.training.optimizer import make_optimizer
@@ -126,7 +128,7 @@ def train_scorer(
         learning.fit,
         state,
         make_train_step(step_loss_of(model), optimizer, seed=seed, state_shardings=shardings),
-        lambda start: batches(rows, learning.batch_size, seed, start),
+        lambda start: host_batches(rows, learning.batch_size, seed, start),
         directory=folder,
         evaluate=evaluate,
         monitor="auc",
@@ -157,8 +159,9 @@ def _prm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
     rows = _variant_rows(experiment, run, prompt=True)
     if experiment.prm_samples.problems:
         own, blind = own_rows(experiment, run, rows.tokens.shape[1])
-        with (folder / OWN_BLIND).open("wb") as file:
-            np.savez(file, **blind._asdict())
+        if is_first():
+            with (folder / OWN_BLIND).open("wb") as file:
+                np.savez(file, **blind._asdict())
         rows = _joined(rows, own)
     return _train(experiment, run, folder, rows, experiment.prm, "prm", prompt=True)
 

@@ -12,6 +12,7 @@ from prm_jax import __version__
 from prm_jax.evaluation import plain
 from prm_jax.evaluation.prm_eval import PrmResult
 from prm_jax.evaluation.score import ScoredProgram
+from prm_jax.parallel.processes import is_first
 from prm_jax.report.data import Curve, ReportData, ShownProgram, StageTime
 from prm_jax.report.write import write_report
 from prm_jax.stages.evaluate import policy_names, policy_results
@@ -39,6 +40,8 @@ STAGES = ("label", "tasks", "sft", "prm", "prm_blind", "orm")
 
 def report(experiment: Experiment, run_dir: str) -> None:
     """Writes `<run_dir>/report.html` from the stages that are done, and says where it is."""
+    if not is_first():
+        return
     run = RunDirectory(run_dir)
     path = run.folder("report.html")
     write_report(gather(experiment, run), path)

@@ -16,6 +16,7 @@ from typing import Any
 from etils import epath
 
 from prm_jax.errors import UserError
+from prm_jax.parallel.processes import is_first, meet
 
 _CONFIGURATION = "configuration.json"
 _DONE = "done.json"
@@ -48,37 +49,51 @@ class RunDirectory:
         """The folder of a stage."""
         return epath.Path(self.path) / stage
 
-    def stage(self, name: str, configuration: dict[str, Any], work: Callable[[epath.Path], dict[str, Any]]) -> None:
+    def stage(
+        self,
+        name: str,
+        configuration: dict[str, Any],
+        work: Callable[[epath.Path], dict[str, Any]],
+        alone: bool = False,
+    ) -> None:
         """Does `work(folder)` unless it is done for this configuration already.
+
+        On several hosts all of them call this; the first one claims the folder and keeps the books.
 
         Args:
           name: the stage, and the sub-folder it may write to.
           configuration: all that the outcome depends on: dataclasses and the fingerprints of earlier stages.
           work: the stage itself; returns what is worth printing and keeping.
+          alone: whether the first host does the work, and the others wait for it.
 
         Raises:
           UserError: if the folder holds this stage for another configuration.
         """
         folder = self.folder(name)
         plain = resolved(configuration)
-        self._claim(name, folder, plain)
-        if (folder / _DONE).exists():
-            print(f"{name}: done already for this configuration, skipped")
+        if is_first():
+            self._claim(name, folder, plain)
+        done = (folder / _DONE).exists()
+        meet(f"{name} is claimed")  # Behind the look at what is done: the first may be through before another looks.
+        if done:
+            _say(f"{name}: done already for this configuration, skipped")
             return
-        print(f"{name}: starting", flush=True)
+        _say(f"{name}: starting")
         start = time.monotonic()
         try:
-            summary = work(folder)
+            summary = work(folder) if is_first() or not alone else {}
         except BaseException:
-            self._release(folder)
+            if is_first():
+                self._release(folder)
             raise
         seconds = time.monotonic() - start
-        record = {"fingerprint": fingerprint(plain), "seconds": seconds, "summary": summary}
-        write_json(folder / _DONE, record)
+        if is_first():
+            write_json(folder / _DONE, {"fingerprint": fingerprint(plain), "seconds": seconds, "summary": summary})
+        meet(f"{name} is done")
         told = ", ".join(
             f"{key} {_short(value)}" for key, value in summary.items() if not isinstance(value, dict | list | tuple)
         )
-        print(f"{name}: done in {seconds:.0f} s{': ' + told if told else ''}", flush=True)
+        _say(f"{name}: done in {seconds:.0f} s{': ' + told if told else ''}")
 
     def fingerprint_of(self, stage: str) -> str:
         """The fingerprint of a finished stage.
@@ -141,6 +156,11 @@ def _differences(held: Any, given: Any, name: str = "") -> list[str]:
         ]
         return found[:4]
     return [] if held == json.loads(json.dumps(given)) else [name]
+
+
+def _say(line: str) -> None:
+    if is_first():
+        print(line, flush=True)
 
 
 def _short(value: Any) -> str:

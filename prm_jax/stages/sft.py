@@ -21,6 +21,7 @@ from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
     PassRate,
+    host_batches,
     load_tokenizer,
     mesh_of,
     model_config,
@@ -28,7 +29,7 @@ from prm_jax.stages.workbench import (
     sharded_train_state,
     writer_of,
 )
-from prm_jax.training.data import batches, load_rows
+from prm_jax.training.data import load_rows
 from prm_jax.training.loop import fit
 from prm_jax.training.losses import sft_loss
 from prm_jax.training.optimizer import make_optimizer
@@ -62,9 +63,9 @@ def sft_loss_of(model: ModelConfig) -> LossFn:
 
 
 def demonstration_batches(run: RunDirectory, batch_size: int, seed: int) -> Callable[[int], Iterator[TokenBatch]]:
-    """The packed demonstrations, from a step on."""
+    """This host's part of the packed demonstrations, from a step on."""
     rows = load_rows(run.folder("tasks") / "sft")
-    return lambda start: batches(rows, batch_size, seed, start)
+    return lambda start: host_batches(rows, batch_size, seed, start)
 
 
 def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from etils import epath
 
 from prm_jax.errors import UserError
+from prm_jax.parallel.processes import is_first
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import dataset_folder, families
 from prm_jax.stages.pretrained import pretrained_config, tokenizer_at
@@ -36,8 +37,8 @@ def tasks(experiment: Experiment, run_dir: str, export: str | None = None) -> No
     """
     run = RunDirectory(run_dir)
     configuration = {"label": run.fingerprint_of("label"), "text": experiment.text, "pretrained": experiment.pretrained}
-    run.stage("tasks", configuration, lambda folder: _tasks(experiment, run, folder))
-    if export:
+    run.stage("tasks", configuration, lambda folder: _tasks(experiment, run, folder), alone=True)
+    if export and is_first():
         shutil.copytree(run.folder("tasks"), export, dirs_exist_ok=True, ignore=shutil.ignore_patterns("tfds"))
         print(f"tasks: arrays copied to {export}")
 

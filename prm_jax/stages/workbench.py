@@ -23,12 +23,14 @@ from prm_jax.batches import PromptBatch, TokenBatch
 from prm_jax.errors import UserError
 from prm_jax.evaluation.samples import Complete
 from prm_jax.execution.grade import grade, reference_limits
+from prm_jax.execution.journal import Journal
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.execution.verdict import Outcome
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import boxed_policy, boxed_scorer, scores
+from prm_jax.parallel.hosts import divided
 from prm_jax.parallel.mesh import make_mesh
-from prm_jax.parallel.shardings import init_shapes, shapes_in, shardings_in, state_shardings
+from prm_jax.parallel.shardings import constrain, init_shapes, shapes_in, shardings_in, state_shardings
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.engine import sample_many
 from prm_jax.sampling.rules import SamplingConfig
@@ -42,7 +44,8 @@ from prm_jax.text import pretrained
 from prm_jax.text.pretrained import PretrainedTokenizer
 from prm_jax.text.step_map import prompt_ids
 from prm_jax.text.tokenizer import BpeTokenizer, Tokenizer
-from prm_jax.training.checkpoint import Checkpointer
+from prm_jax.training.checkpoint import Checkpointer, DamagedCheckpoint
+from prm_jax.training.data import batches
 from prm_jax.training.state import TrainState, create
 
 _LOG = logging.getLogger(__name__)
@@ -90,8 +93,11 @@ def _load(folder: epath.Path, boxed_init: BoxedInit, mesh: Mesh | None) -> Any:
         abstract = nn.unbox(jax.eval_shape(boxed_init, jax.random.key(0)))
     else:
         abstract = init_shapes(boxed_init, mesh)
-    with Checkpointer(folder / "params", keep=1) as checkpoints:
-        return checkpoints.restore(0, abstract)
+    try:
+        with Checkpointer(folder / "params", keep=1) as checkpoints:
+            return checkpoints.restore(0, abstract)
+    except DamagedCheckpoint as error:
+        raise UserError(f"{error}; delete it and the done.json of its stage, and run that stage again") from error
 
 
 @contextlib.contextmanager
@@ -122,6 +128,17 @@ def train_state_shapes(boxed_init: BoxedInit, optimizer: optax.GradientTransform
     params = init_shapes(boxed_init, mesh)
     state = jax.eval_shape(functools.partial(create, tx=optimizer), params)
     return shapes_in(state, state_shardings(state, shardings_in(params), mesh))
+
+
+def host_batches(rows: TokenBatch, batch_size: int, seed: int, start: int) -> Iterator[TokenBatch]:
+    """This host's part of the batches of `batch_size` rows, from a step on."""
+    return batches(rows, batch_size, seed, start, jax.process_index(), jax.process_count())
+
+
+def host_journal(folder: epath.Path) -> Journal:
+    """The verdicts that this host found, which a resumed run replays, so that it reaches the same bits."""
+    host = jax.process_index()
+    return Journal(folder / (f"verdicts-{host}.jsonl" if host else "verdicts.jsonl"))
 
 
 def prompt_batch(problems: Sequence[Problem], tokenizer: Tokenizer, max_prompt: int) -> PromptBatch:
@@ -232,7 +249,7 @@ class PassRate:
         del step
         texts = self._writer.texts(params, self._problems, self._samples, self._seed)
         pairs = [(problem, text) for problem, group in zip(self._problems, texts, strict=True) for text in group]
-        verdicts = grade(pairs, self._sandbox, hidden=True, limits=self._limits)
+        verdicts = divided(lambda own: grade(pairs[own], self._sandbox, hidden=True, limits=self._limits), len(pairs))
         known = [verdict for verdict in verdicts if verdict.outcome != Outcome.UNKNOWN]
         return {"pass_at_1": sum(verdict.outcome == Outcome.PASSED for verdict in known) / max(len(known), 1)}
 
@@ -248,4 +265,7 @@ def token_scorer(params: Any, model: ModelConfig) -> Callable[[TokenBatch], np.n
     return lambda batch: np.asarray(_scores(params, model, batch.tokens, batch.segments, batch.positions))
 
 
-_scores = jax.jit(scores, static_argnums=1)
+@functools.partial(jax.jit, static_argnums=1)
+def _scores(params: Any, model: ModelConfig, *rows: jax.Array) -> jax.Array:
+    # Whole on every device, so that each host can read them.
+    return constrain(scores(params, model, *rows), None, None)

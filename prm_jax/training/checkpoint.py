@@ -2,7 +2,8 @@
 
 `loop.fit` and the PPO loop save and resume through this; the stages hand finished parameters to each other with it.
 The tree is stored as a flat table of named leaves, so that a checkpoint does not depend on the classes of the tree,
-and a tree of another shape is refused by the name of its first differing leaf before any array is read.
+and a tree of another shape is refused by the name of its first differing leaf before any array is read. Saving goes on
+in the background; what is read is compared with digests of what was saved.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,10 +19,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jax.experimental import multihost_utils
 from jaxtyping import Array
 from orbax.checkpoint import v1 as ocp
 
 from prm_jax.errors import UserError, is_full_disk
+from prm_jax.training.digest import digest
+
+_LOG = logging.getLogger(__name__)
+_ERRORS_OF_READING = (ValueError, KeyError, TypeError, EOFError, FileNotFoundError)
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint that cannot be read, or that is not what was saved."""
 
 
 def _is_key(leaf: Any) -> bool:
@@ -42,9 +53,9 @@ def _to_array(name: str, leaf: Any) -> Array:
         raise TypeError(
             f"leaf {name} of a checkpoint is a {type(leaf).__name__}; give an array, or put it into `extra`"
         )
-    if isinstance(leaf, jax.Array) and _is_key(leaf):
-        return jax.random.key_data(leaf)
-    array = jnp.asarray(leaf)
+    if isinstance(leaf, jax.Array):
+        return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+    array = jnp.array(leaf)  # A copy: its owner may write to it while it is being saved.
     if array.dtype != leaf.dtype:
         raise TypeError(f"leaf {name} of a checkpoint is {leaf.dtype}, which JAX would store as {array.dtype}")
     return array
@@ -71,6 +82,10 @@ def _from_array(array: Array, leaf: Any) -> Array:
     return jax.random.wrap_key_data(array, impl=found[0])
 
 
+def _checksum(metadata: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps([metadata.get(name) for name in ("leaves", "digests", "extra")]).encode())
+
+
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
     """Keep orbax from logging a stack trace per thread for an error that it raises too."""
@@ -86,7 +101,8 @@ def _quiet_orbax() -> Iterator[None]:
 class Checkpointer:
     """The checkpoints of one directory, one to a step; a context manager.
 
-    A checkpoint appears whole or not at all. One job at a time may write to a directory; any number may read.
+    A checkpoint appears whole or not at all. One job at a time may write to a directory; any number may read. What
+    goes wrong with a save in the background is raised by the next call, at the latest by `close`.
     """
 
     def __init__(self, directory: epath.PathLike, keep: int = 2) -> None:
@@ -100,9 +116,14 @@ class Checkpointer:
         self._keep = keep
         self._writes = False
         self._opened: ocp.training.Checkpointer | None = None
+        self._quiet = contextlib.ExitStack()
+        self._pending: tuple[int, Any] | None = None  # The step that is being saved, and orbax's answer to come.
 
     def save(self, step: int, tree: Any, extra: dict[str, Any] | None = None) -> None:
         """Save `tree` and `extra` under `step`, in place of what lay there, and drop the oldest beyond `keep`.
+
+        Comes back as soon as the arrays have left the devices, whose buffers may then be given away; one save at a
+        time goes on in the background.
 
         Args:
           step: the step that the tree belongs to.
@@ -111,34 +132,71 @@ class Checkpointer:
 
         Raises:
           TypeError: a leaf is no array, or of a dtype that JAX would change.
-          UserError: the disk is full. Nothing half-written stays.
+          UserError: the disk is full, now or for the save before. Nothing half-written stays.
         """
+        self.wait()
         leaves = _named_leaves(tree)
         arrays = {name: _to_array(name, leaf) for name, leaf in leaves.items()}
+        digests = jax.device_get({name: digest(array) for name, array in arrays.items()})
         # As a string, because what orbax does with NaN in its own JSON is not documented.
-        metadata = {
+        metadata: dict[str, Any] = {
             "leaves": {name: _describe(leaf) for name, leaf in leaves.items()},
+            "digests": {name: int(value) for name, value in digests.items()},
             "extra": json.dumps(extra or {}),
         }
-        with _quiet_orbax():
-            try:
-                manager = self._manager(writes=True)
-                manager.save(step, arrays, force=True, overwrite=True, custom_metadata=metadata)
-            except Exception as error:
-                if not is_full_disk(error):
-                    raise
-                self._drop_half_written(step)
-                message = (
-                    f"no space left for the checkpoint of step {step} in {self.directory}; free some and run again"
-                )
-                raise UserError(message) from error
+        metadata["checksum"] = _checksum(metadata)
+        with self._telling_of_a_full_disk(step):
+            manager = self._manager(writes=True)
+            self._pending = (
+                step,
+                manager.save_async(step, arrays, force=True, overwrite=True, custom_metadata=metadata),
+            )
+
+    def wait(self) -> None:
+        """Wait until what was saved is on the disk.
+
+        Raises:
+          UserError: the disk is full. Nothing half-written stays.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            with self._telling_of_a_full_disk(pending[0]):
+                pending[1].result()
 
     def latest(self) -> int | None:
         """The largest step that has a checkpoint, None where there is none."""
-        if not self.directory.exists():
-            return None
-        found = self._manager().latest
-        return None if found is None else found.step
+        steps = self._steps()
+        return steps[-1] if steps else None
+
+    def last_good(self) -> str:
+        """The latest checkpoint, for the end of a sentence."""
+        step = self.latest()
+        return f"{'there is no' if step is None else f'step {step} has the last good'} checkpoint in {self.directory}"
+
+    def resume(self, abstract_tree: Any) -> tuple[int, Any, dict[str, Any]] | None:
+        """The latest checkpoint that is whole: its step, tree and extra; None where there is no checkpoint.
+
+        One that is damaged is told and renamed, and the one before it is taken.
+
+        Raises:
+          UserError: the tree has another structure, or every checkpoint is damaged.
+        """
+        damaged: dict[int, DamagedCheckpoint] = {}
+        for step in reversed(self._steps()):
+            try:
+                found = step, self.restore(step, abstract_tree), self.extra(step)
+            except DamagedCheckpoint as error:
+                damaged[step] = error
+                if jax.process_count() > 1 and error.__cause__ is not None:
+                    raise  # What one host could not read, others may have read.
+                continue
+            for bad, why in damaged.items():
+                self._put_aside(bad)
+                _LOG.warning("%s; it is damaged-%d now, and the run goes on from step %d", why, bad, step)
+            return found
+        for why in damaged.values():
+            raise UserError(f"{why}; there is no other: delete {self.directory} to start again") from why
+        return None
 
     def extra(self, step: int | None = None) -> dict[str, Any]:
         """The JSON saved with a step (None: the latest). Raises UserError where there is none."""
@@ -156,34 +214,43 @@ class Checkpointer:
           The tree, in the structure of `abstract_tree`.
 
         Raises:
+          DamagedCheckpoint: it cannot be read, or is not what was saved.
           UserError: there is no such checkpoint, or its leaves have other names, shapes or dtypes.
         """
         step = self._existing(step)
         wanted = _named_leaves(abstract_tree)
         self._check_leaves(step, wanted)
-        arrays = self._manager().load(step, {name: _to_abstract(leaf) for name, leaf in wanted.items()})
+        with self._naming_the_damaged(step):
+            arrays = self._manager().load(step, {name: _to_abstract(leaf) for name, leaf in wanted.items()})
+        self._check_digests(step, arrays)
         restored = [_from_array(arrays[name], leaf) for name, leaf in wanted.items()]
         return jax.tree.unflatten(jax.tree.structure(abstract_tree), restored)
 
     def close(self) -> None:
-        """Let go of the directory."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        """Let go of the directory, once all is saved. Raises UserError where the disk is full."""
+        try:
+            self.wait()
+        finally:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+            self._quiet.close()
 
     def __enter__(self) -> Checkpointer:
         """This object."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close it; of two errors the first one is told."""
+        with contextlib.suppress(UserError) if kind is not None else contextlib.nullcontext():
+            self.close()
 
     def _manager(self, writes: bool = False) -> ocp.training.Checkpointer:
         """Orbax's checkpointer. Only a writer clears what a killed job left: a reader would hit a running save."""
         if self._opened is None or (writes and not self._writes):
             self.close()
             self._writes = writes
+            self._quiet.enter_context(_quiet_orbax())  # Also for what goes on in the background.
             policy = ocp.training.preservation_policies.LatestN(n=self._keep)
             self._opened = ocp.training.Checkpointer(
                 self.directory, preservation_policy=policy, cleanup_tmp_directories=writes
@@ -199,22 +266,66 @@ class Checkpointer:
         for leftover in self.directory.glob(f"{step}.orbax-checkpoint-tmp*"):
             leftover.rmtree(missing_ok=True)
 
+    @contextlib.contextmanager
+    def _telling_of_a_full_disk(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not is_full_disk(error):
+                raise
+            self._drop_half_written(step)
+            raise UserError(
+                f"no space left for the checkpoint of step {step} in {self.directory}; free some and run again"
+            ) from error
+
+    @contextlib.contextmanager
+    def _naming_the_damaged(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except _ERRORS_OF_READING as error:
+            why = " ".join(str(error).split())[:300]
+            raise DamagedCheckpoint(f"{self.directory / str(step)} is damaged ({why})") from error
+
+    def _check_digests(self, step: int, arrays: dict[str, Array]) -> None:
+        """Raise DamagedCheckpoint by the first leaf whose bits are not those that were saved."""
+        saved = self._metadata(step).get("digests", {})
+        for name, found in jax.device_get({name: digest(arrays[name]) for name in saved}).items():
+            if int(found) != saved[name]:
+                raise DamagedCheckpoint(f"{self.directory / str(step)} is damaged: {name} is not what was saved")
+
+    def _put_aside(self, step: int) -> None:
+        """Rename a checkpoint, so that none takes it for one."""
+        self.close()
+        if jax.process_index() == 0:
+            (self.directory / str(step)).rename(self.directory / f"damaged-{step}")
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("a damaged checkpoint is put aside")
+
+    def _steps(self) -> list[int]:
+        """The steps that have a checkpoint, in order."""
+        self.wait()
+        if not self.directory.exists():
+            return []
+        return sorted(checkpoint.step for checkpoint in self._manager().checkpoints)
+
     def _existing(self, step: int | None) -> int:
         """`step`, or the latest; raises UserError where it has no checkpoint."""
-        latest = self.latest()
-        if latest is None:
+        known = self._steps()
+        if not known:
             raise UserError(f"no checkpoint in {self.directory}; run the stage that writes it first")
         if step is None:
-            return latest
-        known = sorted(checkpoint.step for checkpoint in self._manager().checkpoints)
+            return known[-1]
         if step not in known:
             raise UserError(f"no checkpoint of step {step} in {self.directory}; it has {', '.join(map(str, known))}")
         return step
 
     def _metadata(self, step: int) -> dict[str, Any]:
-        metadata = self._manager().metadata(step).custom_metadata
+        with self._naming_the_damaged(step):
+            metadata = self._manager().metadata(step).custom_metadata
         if not isinstance(metadata, dict) or "leaves" not in metadata:
-            raise UserError(f"{self.directory / str(step)} was not written by prm_jax; give another directory")
+            raise DamagedCheckpoint(f"{self.directory / str(step)} is damaged, or was not written by prm_jax")
+        if metadata.get("checksum", found := _checksum(metadata)) != found:
+            raise DamagedCheckpoint(f"{self.directory / str(step)} is damaged: its metadata are not what was saved")
         return metadata
 
     def _check_leaves(self, step: int, wanted: dict[str, Any]) -> None:

@@ -20,11 +20,16 @@ class StopRequest:
     """While entered, the first SIGINT or SIGTERM is noted rather than obeyed; a second one acts as ever.
 
     Outside the main thread, where Python lets nobody handle signals, it never asks to stop.
+
+    Attributes:
+      requested: whether this process was asked to stop.
+      preempted: whether by SIGTERM; after `agreed`, whether any host was.
     """
 
     def __init__(self) -> None:
         """Not yet listening."""
         self.requested = False
+        self.preempted = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -42,10 +47,12 @@ class StopRequest:
         """Whether any host was asked to stop. With several hosts all must call it at the same step: it waits."""
         if jax.process_count() == 1:
             return self.requested
-        return bool(np.any(multihost_utils.process_allgather(np.asarray(self.requested))))
+        told = multihost_utils.process_allgather(np.array([self.requested, self.preempted]))
+        self.preempted = bool(np.any(told[:, 1]))
+        return bool(np.any(told[:, 0]))
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.requested = True
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.requested, self.preempted = True, number == signal.SIGTERM
         self._restore()
         # Not print: a handler may run in the middle of a buffered write.
         os.write(2, b"\nstopping after this step; once more to stop at once\n")

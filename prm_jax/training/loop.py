@@ -19,11 +19,12 @@ from etils import epath
 
 from prm_jax.errors import Interrupted, UserError
 from prm_jax.training.checkpoint import Checkpointer
+from prm_jax.training.finite import leaf_name
 from prm_jax.training.interrupt import StopRequest
 from prm_jax.training.metrics import MetricsWriter
 from prm_jax.training.progress import Progress
 from prm_jax.training.state import TrainState
-from prm_jax.training.step import TrainStep
+from prm_jax.training.step import NOT_FINITE, TrainStep
 
 Evaluate = Callable[[Any, int], dict[str, float]]
 
@@ -117,9 +118,10 @@ class _Fit:
         evaluate: Evaluate | None,
         monitor: str | None,
         checkpoints: Checkpointer,
+        label: str,
     ) -> None:
         self.config, self.evaluate, self.monitor, self.checkpoints = config, evaluate, monitor, checkpoints
-        self.state, self.course = state, _Course()
+        self.state, self.course, self.label = state, _Course(), label
         self.best_params = None if monitor is None else _copy(state.params)
         self.saved_step: int | None = None
         # Metrics on the device, by step, whose values nobody has looked at yet.
@@ -127,16 +129,15 @@ class _Fit:
 
     def resume(self) -> int:
         """Take up the latest checkpoint; the step from which to go on, 0 where there is none."""
-        step = self.checkpoints.latest()
-        if step is None:
+        found = self.checkpoints.resume(self._tree())
+        if found is None:
             return 0
-        extra = self.checkpoints.extra(step)
+        step, tree, extra = found
         if extra.get("seed") != self.config.seed:
             raise UserError(
                 f"the checkpoint in {self.checkpoints.directory} was made with seed {extra.get('seed')}, the "
                 f"configuration says {self.config.seed}; give that seed, or another directory"
             )
-        tree = self.checkpoints.restore(step, self._tree())
         self.state, self.best_params = tree["state"], tree.get("best_params")
         self.course = _Course(**extra["course"])
         self.saved_step = step
@@ -155,12 +156,15 @@ class _Fit:
         """Fetch the metrics not looked at, give the last; raise UserError at the first that is not finite."""
         fetched, self.unseen = jax.device_get(self.unseen), {}
         for step, metrics in fetched.items():
+            bad = int(metrics.pop(NOT_FINITE, -1))
             for name in ("loss", "grad_norm"):
                 if not math.isfinite(metrics.get(name, 0.0)):
-                    good = "there is no" if self.saved_step is None else f"step {self.saved_step} has the last good"
+                    first = (
+                        "" if bad < 0 else f" (the first bad gradient is that of {leaf_name(self.state.params, bad)})"
+                    )
                     raise UserError(
-                        f"{name} is {float(metrics[name])} at step {step}; {good} checkpoint in "
-                        f"{self.checkpoints.directory}: lower the learning rate or look at the data, and run again"
+                        f"{self.label}: {name} is {float(metrics[name])} at step {step}{first}; "
+                        f"{self.checkpoints.last_good()}: lower the learning rate or look at the data, and run again"
                     )
         return {name: float(value) for name, value in fetched[max(fetched)].items()} if fetched else {}
 
@@ -228,7 +232,7 @@ def fit(
         raise UserError(f"monitor is {monitor!r}, but nothing evaluates; give evaluate, or no monitor")
     directory = epath.Path(directory)
     with Checkpointer(directory / "checkpoints", keep) as checkpoints:
-        run = _Fit(config, state, evaluate, monitor, checkpoints)
+        run = _Fit(config, state, evaluate, monitor, checkpoints, label)
         start = run.resume()
         if start >= config.steps or run.course.stopped_early:
             return run.result(start)
@@ -277,8 +281,10 @@ def _steps(
             run.save(step)
         if stopping:
             where = run.checkpoints.directory
+            run.checkpoints.wait()
             raise Interrupted(
-                f"Saved step {step} of {config.steps} in {where}; run the same command again to go on from there."
+                f"Saved step {step} of {config.steps} in {where}; run the same command again to go on from there.",
+                stop.preempted,
             )
         if run.course.stopped_early:
             break

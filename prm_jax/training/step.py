@@ -12,11 +12,15 @@ import jax
 import optax
 from jaxtyping import Array, Float, Key
 
+from prm_jax.training.finite import first_not_finite
 from prm_jax.training.state import TrainState
 
 Metrics = dict[str, Float[Array, ""]]
 LossFn = Callable[[Any, Any, Key[Array, ""]], tuple[Float[Array, ""], Metrics]]
 TrainStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+
+NOT_FINITE = "not_finite"
+"""The metric that tells which gradient, in the order of the parameters, is the first that is not finite; -1: none."""
 
 
 def make_train_step(
@@ -32,7 +36,7 @@ def make_train_step(
       state_shardings: shardings of the state that is returned, a `TrainState` of them; None leaves it to XLA.
 
     Returns:
-      The step; its metrics are those of `loss_fn` and `grad_norm`, the global norm before clipping.
+      The step; its metrics are those of `loss_fn`, `grad_norm`, the global norm before clipping, and `NOT_FINITE`.
     """
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -40,7 +44,7 @@ def make_train_step(
         (_, metrics), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, key)
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {**metrics, "grad_norm": optax.tree.norm(gradients)}
+        metrics = {**metrics, "grad_norm": optax.tree.norm(gradients), NOT_FINITE: first_not_finite(gradients)}
         return TrainState(step=state.step + 1, params=params, opt_state=opt_state), metrics
 
     return jax.jit(train_step, donate_argnums=0, out_shardings=(state_shardings, None))

@@ -151,6 +151,26 @@ def test_killed_zygotes_lose_no_program() -> None:
     assert outcomes.count(Outcome.UNKNOWN) <= killed // 2
 
 
+@pytest.mark.slow
+def test_a_supervisor_that_hangs_is_started_again_and_given_up_if_it_hangs_again(monkeypatch) -> None:
+    monkeypatch.setattr(sandbox_module, "_PATIENCE", 1.0)
+    started = Sandbox._started
+    right = program("def f():\n    return 1\n" + "#" * 200_000, ("f()", "1"))  # Longer than a pipe holds.
+    with Sandbox(SandboxConfig(workers=1, rerun_share=0.0)) as sandbox:
+        assert run(sandbox, "x = 1\n", ("x", "1")).outcome == Outcome.PASSED
+        assert sandbox._process is not None
+        os.kill(sandbox._process.pid, signal.SIGSTOP)
+        assert sandbox.run([right])[0].outcome == Outcome.PASSED
+
+        def hung(self: Sandbox) -> subprocess.Popen:
+            process = started(self)
+            os.kill(process.pid, signal.SIGSTOP)
+            return process
+
+        monkeypatch.setattr(Sandbox, "_started", hung)
+        assert sandbox.run([right])[0].outcome == Outcome.UNKNOWN
+
+
 def test_a_killed_supervisor_is_started_again() -> None:
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
         assert run(sandbox, "x = 1\n", ("x", "1")).outcome == Outcome.PASSED

@@ -107,11 +107,14 @@ def test_a_worker_on_gke():
 
 # What stands for a stage: all numbers are summed over the devices, then the process does as it is told.
 STAGE = """
-import os, signal, sys, time
+import os, signal, subprocess, sys, time
 from prm_jax.errors import UserError
+from prm_jax.parallel import roll_call
 from prm_jax.parallel.processes import joined
 
 ending, me = os.environ["ENDING"], os.environ["PRM_JAX_PROCESS"]
+if ending.startswith("stop"):
+    roll_call._SILENCE = 6.0
 try:
     with joined(lambda: {"configuration": sys.argv[1]}):
         import jax, numpy as np
@@ -122,6 +125,9 @@ try:
             raise RuntimeError("a fault of mine")
         if ending == f"kill {me}":
             os.kill(os.getpid(), signal.SIGKILL)
+        if ending == f"stop {me}":
+            subprocess.Popen(["sh", "-c", f"sleep 20; kill -CONT {os.getpid()}"])
+            os.kill(os.getpid(), signal.SIGSTOP)
         if ending:
             time.sleep(900)
 except UserError as error:
@@ -168,3 +174,13 @@ def test_a_process_that_is_killed_ends_all(start):
     (status, _, err), (killed, _, _) = start(ending="kill 1")
     assert killed == -signal.SIGKILL
     assert status == 1 and "process 1 (" in err and "ended without a word" in err and "Traceback" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_process_that_stops_answering_ends_all(start, number):
+    """One that comes to life again ends too: the run is over."""
+    told = start(ending=f"stop {number}")
+    (stopped, _, _), (status, _, err) = told[number], told[1 - number]
+    assert status == 1 and f"process {number} (" in err and "has not answered for 6 s" in err
+    assert stopped != 0 and "Traceback" not in err

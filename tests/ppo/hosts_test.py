@@ -1,4 +1,4 @@
-"""PPO on several hosts: two processes of two devices over loopback against one process of four.
+"""PPO on several hosts: two and four processes over loopback, four devices in all, against one process.
 
 Real programs, a real sandbox on each host, and parameters that are split over all devices.
 """
@@ -39,11 +39,12 @@ def one(train, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def two(train, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two")
-    train(folder, processes=2)
-    return folder
+@pytest.fixture(scope="module", params=[2, 4])
+def several(request, train, tmp_path_factory):
+    """The directory of a run on several processes, and how many they were."""
+    folder = tmp_path_factory.mktemp("several")
+    train(folder, processes=request.param)
+    return folder, request.param
 
 
 def assert_same_metrics(folder, other):
@@ -60,21 +61,24 @@ def verified(folder, host):
     return [json.loads(line) for line in (folder / f"verified-{host}.jsonl").read_text().splitlines()]
 
 
-def test_two_hosts_learn_what_one_learns(one, two):
-    assert_same_metrics(two, one)
+def test_several_hosts_learn_what_one_learns(one, several):
+    assert_same_metrics(several[0], one)
 
 
-def test_each_host_verifies_its_own_rows(one, two):
+def test_each_host_verifies_its_own_rows(one, several):
+    folder, processes = several
     assert not (one / "verified-1.jsonl").exists()
-    halves = [verified(two, host) for host in (0, 1)]
-    assert np.shape(halves) == (2, 4, 8)
-    assert [first + second for first, second in zip(*halves, strict=True)] == verified(one, 0)
+    parts = [verified(folder, host) for host in range(processes)]
+    assert np.shape(parts) == (processes, 4, 16 // processes)
+    assert [sum(rows, []) for rows in zip(*parts, strict=True)] == verified(one, 0)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_the_checkpoint_of_two_hosts_is_resumed_on_any_number(train, two, tmp_path, processes):
-    shutil.copytree(two, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / "checkpoints/4")
-    train(tmp_path, processes)
-    assert len(verified(tmp_path, 0)) == 4 + 2
-    assert_same_metrics(tmp_path, two)
+def test_the_checkpoint_of_several_hosts_is_resumed_on_another_number(train, several, tmp_path):
+    folder, processes = several
+    for number in {2: (1, 2, 4), 4: (2,)}[processes]:
+        resumed = tmp_path / str(number)
+        shutil.copytree(folder, resumed)
+        shutil.rmtree(resumed / "checkpoints/4")
+        train(resumed, number)
+        assert len(verified(resumed, 0)) == 4 + 2
+        assert_same_metrics(resumed, folder)

@@ -181,6 +181,14 @@ def test_too_many_unknown_verdicts_stop_the_run(tmp_path):
         run(tmp_path, verify=blind)
 
 
+def test_an_update_that_is_not_finite_names_where_it_began(tmp_path):
+    poisoned = jax.tree.map(lambda leaf: leaf * np.float32("nan"), models()[0])
+    told = r"update/policy_loss is nan at update 1, .* is rollout\.logprobs; there is no checkpoint in"
+    with pytest.raises(UserError, match=told):
+        run(tmp_path, policy_params=poisoned)
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
 def test_what_cannot_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="control"):
         run(tmp_path, arm=Arm("sft_more", control="sft_more"))

@@ -60,10 +60,10 @@ def make_rollout() -> tuple[dict, Rollout]:
     )
     head = critic.init_head(MODEL, 8, KEY)
     reference = jax.tree.map(lambda x: x * 1.05, params)
-    rollout, _ = scoring.score_policy(
+    logprobs, ref_logprobs, values, _ = scoring.score_policy(
         params, reference, head, rollout, model=MODEL, kind="head", temperature=1.0, batch=4
     )
-    return params, rollout
+    return params, rollout.replace(logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
 
 
 def new_state(config, params):

@@ -1,7 +1,12 @@
 """Checkpoints: what comes back is what was saved, bit for bit, or a line that says why not."""
 
+import contextlib
 import errno
 import math
+import pathlib
+import random
+import resource
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +15,7 @@ import optax
 import pytest
 
 from prm_jax.errors import UserError
-from prm_jax.training.checkpoint import Checkpointer
+from prm_jax.training.checkpoint import Checkpointer, DamagedCheckpoint
 
 
 def tree(toy) -> dict:
@@ -129,7 +134,7 @@ def test_a_full_disk_is_a_line_and_leaves_nothing_half_written(tmp_path, monkeyp
                 raise ValueError("tensorstore could not write") from error
 
         # Orbax raises the error of a failed save once more when it is closed.
-        monkeypatch.setattr(manager, "save", full)
+        monkeypatch.setattr(manager, "save_async", full)
         monkeypatch.setattr(manager, "close", lambda: full(0))
         with pytest.raises(UserError, match="no space left for the checkpoint of step 2"):
             checkpoints.save(2, {"x": jnp.zeros(1)})
@@ -137,3 +142,97 @@ def test_a_full_disk_is_a_line_and_leaves_nothing_half_written(tmp_path, monkeyp
         assert checkpoints.latest() == 1
         checkpoints.save(3, {"x": jnp.zeros(1)})
         assert checkpoints.latest() == 3
+
+
+def test_buffers_may_be_given_away_while_they_are_saved(tmp_path):
+    advance = jax.jit(lambda x: x + 1, donate_argnums=0)
+    x, mine = jnp.zeros(1 << 21), np.zeros(8, np.float32)
+    with Checkpointer(tmp_path) as checkpoints:
+        checkpoints.save(1, {"x": x, "mine": mine})
+        mine += 1
+        for _ in range(20):
+            x = advance(x)
+        restored = checkpoints.restore(1, {"x": x, "mine": mine})
+    assert x[0] == 20 and not restored["x"].any() and not restored["mine"].any()
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size):
+    """What a full disk looks like to a process, without a disk to fill."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("how", ["wait", "save", "latest", "close"])
+def test_a_disk_that_fills_while_saving_is_told_by_the_next_call(tmp_path, how):
+    noise = {"x": jax.random.normal(jax.random.key(0), (1 << 18,))}  # Zeros would be compressed to nothing.
+    checkpoints = Checkpointer(tmp_path)
+    checkpoints.save(1, noise)
+    checkpoints.wait()
+    before = sorted(tmp_path.rglob("*"))
+    call = {"save": lambda: checkpoints.save(3, noise)}.get(how) or getattr(checkpoints, how)
+    with files_no_larger_than(1 << 16), pytest.raises(UserError, match="no space left for the checkpoint of step 2"):
+        checkpoints.save(2, noise)
+        call()
+    assert sorted(tmp_path.rglob("*")) == before
+    assert checkpoints.latest() == 1
+    checkpoints.save(4, noise)
+    assert checkpoints.latest() == 4
+    checkpoints.close()
+
+
+def flip(path: pathlib.Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1 << position % 8
+    path.write_bytes(data)
+
+
+# Orbax leaves a coroutine behind where it fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_flipped_byte_is_found_wherever_it_is(toy, tmp_path):
+    """Or it changes nothing: not every byte of a file means something."""
+    saved, abstract = tree(toy), jax.eval_shape(lambda: tree(toy))
+    saved.pop("key"), abstract.pop("key")
+    with Checkpointer(tmp_path / "good") as checkpoints:
+        checkpoints.save(3, saved, {"best": 0.5, "course": [1, 2, 3]})
+    found, draw = 0, random.Random(0)
+    files = [path for path in sorted((tmp_path / "good").rglob("*")) if path.is_file() and path.stat().st_size]
+    for number, path in enumerate(files * 4):
+        bad = tmp_path / str(number)
+        shutil.copytree(tmp_path / "good", bad)
+        flip(bad / path.relative_to(tmp_path / "good"), draw.randrange(path.stat().st_size))
+        with Checkpointer(bad) as checkpoints:
+            try:
+                restored, extra = checkpoints.restore(3, abstract), checkpoints.extra(3)
+            except DamagedCheckpoint as error:
+                found += 1
+                assert str(bad / "3") in str(error) and "\n" not in str(error)
+            else:
+                assert toy.same_bits(restored, saved) and extra == {"best": 0.5, "course": [1, 2, 3]}, path
+    assert found > len(files)
+
+
+def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_it_taken(tmp_path, caplog):
+    abstract = {"x": jnp.zeros(1 << 12)}
+    with Checkpointer(tmp_path) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, {"x": jax.random.normal(jax.random.key(step), (1 << 12,))}, {"step": step})
+    largest = max(
+        (path for path in (tmp_path / "2").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+    )
+    flip(largest, largest.stat().st_size // 2)
+    with Checkpointer(tmp_path) as checkpoints:
+        step, restored, extra = checkpoints.resume(abstract)
+        assert (step, extra) == (1, {"step": 1})
+        assert (restored["x"] == jax.random.normal(jax.random.key(1), (1 << 12,))).all()
+        assert "2 is damaged" in caplog.text and "goes on from step 1" in caplog.text
+        assert (tmp_path / "damaged-2").exists() and checkpoints.latest() == 1
+        checkpoints.save(2, abstract)
+    for step in (1, 2):
+        shutil.rmtree(tmp_path / str(step) / "state")
+    with Checkpointer(tmp_path) as checkpoints, pytest.raises(UserError, match=r"2 is damaged .*there is no other"):
+        checkpoints.resume(abstract)

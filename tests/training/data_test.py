@@ -48,6 +48,16 @@ def test_hosts_share_each_batch():
         next(batches(rows(16), 4, seed=0, host_count=3))
 
 
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (4, 1), (1, 6)])
+def test_a_resume_on_another_number_of_hosts_neither_repeats_nor_skips(before, after):
+    def shared(steps, hosts, start):
+        options = {"batch_size": 12, "seed": 2, "host_count": hosts, "start_step": start}
+        parts = [drawn(40, steps, host_index=host, **options) for host in range(hosts)]
+        return [sum(shares, []) for shares in zip(*parts, strict=True)]
+
+    assert shared(4, before, 0) + shared(5, after, 4) == drawn(40, 9, batch_size=12, seed=2)
+
+
 def test_a_set_smaller_than_a_batch_fills_it():
     batch = drawn(3, 1, batch_size=8, seed=0)[0]
     assert sorted(np.bincount(batch).tolist()) == [2, 3, 3]
