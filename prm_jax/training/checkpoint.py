@@ -222,9 +222,9 @@ class Checkpointer:
         self._check_leaves(step, wanted)
         with self._naming_the_damaged(step):
             arrays = self._manager().load(step, {name: _to_abstract(leaf) for name, leaf in wanted.items()})
-        self._check_digests(step, arrays)
-        restored = [_from_array(arrays[name], leaf) for name, leaf in wanted.items()]
-        return jax.tree.unflatten(jax.tree.structure(abstract_tree), restored)
+        restored = {name: _from_array(arrays[name], leaf) for name, leaf in wanted.items()}
+        self._check_digests(step, restored)
+        return jax.tree.unflatten(jax.tree.structure(abstract_tree), restored.values())
 
     def close(self) -> None:
         """Let go of the directory, once all is saved. Raises UserError where the disk is full."""
@@ -286,10 +286,11 @@ class Checkpointer:
             why = " ".join(str(error).split())[:300]
             raise DamagedCheckpoint(f"{self.directory / str(step)} is damaged ({why})") from error
 
-    def _check_digests(self, step: int, arrays: dict[str, Array]) -> None:
+    def _check_digests(self, step: int, leaves: dict[str, Array]) -> None:
         """Raise DamagedCheckpoint by the first leaf whose bits are not those that were saved."""
         saved = self._metadata(step).get("digests", {})
-        for name, found in jax.device_get({name: digest(arrays[name]) for name in saved}).items():
+        digests = {name: digest(_to_array(name, leaves[name])) for name in saved}
+        for name, found in jax.device_get(digests).items():
             if int(found) != saved[name]:
                 raise DamagedCheckpoint(f"{self.directory / str(step)} is damaged: {name} is not what was saved")
 

@@ -54,13 +54,14 @@ class MetricsWriter:
         directory = epath.Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / FILE_NAME
-        kept = [row for row in read_metrics(directory) if row["step"] <= resume_step]
+        # A run from the start writes its step 0 again.
+        kept = [row for row in read_metrics(directory) if row["step"] <= resume_step] if resume_step else []
         # Written beside and moved, so that a kill between the two loses no line.
         rewritten = directory / (FILE_NAME + ".tmp")
         rewritten.write_text("".join(self._line(row["step"], row) for row in kept))
         rewritten.replace(path)
         self._file = path.open("a")
-        self._board = SummaryWriter(str(directory), purge_step=resume_step + 1)
+        self._board = SummaryWriter(str(directory), purge_step=resume_step + 1 if resume_step else 0)
 
     @staticmethod
     def _line(step: int, metrics: Mapping[str, float]) -> str:

@@ -27,8 +27,9 @@ def test_two_hosts_run_every_stage(start_processes, command, tiny, tiny_run, tmp
         assert status == 0 and other_status == 0, f"{stage}: {err[-4000:]}\n{other_err[-4000:]}"
         assert f"{stage[0]}" in out and "done in" not in other_out
     for folder in ("sft", "prm_blind"):
-        assert len(losses(tmp_path / folder)) == 4
-        np.testing.assert_allclose(losses(tmp_path / folder), losses(tiny_run / folder), atol=TOLERANCE, rtol=0)
+        expected = losses(tiny_run / folder)
+        assert len(expected) > 1
+        np.testing.assert_allclose(losses(tmp_path / folder), expected, atol=TOLERANCE, rtol=0)
     verified = [
         {json.loads(line)["key"] for line in (tmp_path / "ppo/prm_online" / name).read_text().splitlines()}
         for name in ("verdicts.jsonl", "verdicts-1.jsonl")

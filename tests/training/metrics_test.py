@@ -9,14 +9,15 @@ from prm_jax.training.metrics import FILE_NAME, MetricsWriter, read_metrics
 def write(directory, steps, resume_step=0):
     with MetricsWriter(directory, resume_step) as writer:
         for step in steps:
-            writer.write(step, {"train/loss": 1 / step, "train/accuracy": 0.1 * step}, timings={"rate": 3.0 * step})
+            loss = 1 / (step + 1)
+            writer.write(step, {"train/loss": loss, "train/accuracy": 0.1 * step}, timings={"rate": 3.0 * step})
 
 
 def test_rows_come_back_and_timings_stay_out(tmp_path):
-    write(tmp_path, (1, 2))
+    write(tmp_path, (1, 3))
     assert read_metrics(tmp_path) == [
-        {"step": 1, "train/loss": 1.0, "train/accuracy": 0.1},
-        {"step": 2, "train/loss": 0.5, "train/accuracy": 0.2},
+        {"step": 1, "train/loss": 0.5, "train/accuracy": 0.1},
+        {"step": 3, "train/loss": 0.25, "train/accuracy": 0.1 * 3},
     ]
     assert list(tmp_path.glob("events.out.tfevents*"))
 
@@ -43,9 +44,9 @@ def test_a_resumed_file_equals_the_uninterrupted_one(tmp_path):
 
 
 def test_a_fresh_start_drops_what_lay_there(tmp_path):
-    write(tmp_path, (1, 2, 3))
-    write(tmp_path, (1,))
-    assert [row["step"] for row in read_metrics(tmp_path)] == [1]
+    write(tmp_path, (0, 1, 2, 3))
+    write(tmp_path, (0, 1))
+    assert [row["step"] for row in read_metrics(tmp_path)] == [0, 1]
 
 
 def test_other_hosts_write_nothing(tmp_path):
