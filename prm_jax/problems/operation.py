@@ -43,12 +43,12 @@ class Operation:
     forms: tuple[str, ...]
     operands: tuple[int, ...] = ()
 
-    @property
+    @functools.cached_property
     def expressions(self) -> tuple[str, ...]:
         """The forms that are one expression."""
         return tuple(form for form in self.forms if "\n" not in form)
 
-    @property
+    @functools.cached_property
     def blocks(self) -> tuple[str, ...]:
         """The forms that are several statements."""
         return tuple(form for form in self.forms if "\n" in form)

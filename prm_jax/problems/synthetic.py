@@ -11,6 +11,7 @@ Expected values come from the operations' meanings, never from running the refer
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ _WORDS = (
     "salt",
 )
 
+_KINDS = ("ints", "text", "number")
+_KIND_SHARES = tuple(itertools.accumulate((0.8, 0.16, 0.04)))
 _STAY = {"ints": 0.93, "text": 0.4, "words": 0.6, "number": 0.6}  # Share of operations that keep the kind.
 _STAY_AT_END = {"ints": 0.35, "text": 0.3, "words": 0.4, "number": 0.85}
 _CHOICES = {
@@ -186,7 +189,7 @@ def _stream(split: str, statements: int, seed: int, slips: float, min_phrases: i
 def _draw_chain(rng: random.Random, statements: int, min_phrases: int) -> tuple[Link, ...]:
     """A random chain of operations whose kinds of values fit; mostly on lists of integers."""
     length = rng.randint(max(min_phrases, (statements + 1) // 2), min(statements, MAX_PHRASES))
-    kind = rng.choices(("ints", "text", "number"), (0.8, 0.16, 0.04))[0]
+    (kind,) = rng.choices(_KINDS, cum_weights=_KIND_SHARES)
     chain: list[Link] = []
     for position in range(length):
         stay = _STAY[kind] if position < length - 1 else _STAY_AT_END[kind]
