@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from prm_jax.errors import UserError
 from prm_jax.parallel.shardings import constrain
+from prm_jax.sampling.noise import gumbel_noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +93,3 @@ def _largest(scores: Float[Array, "B V"]) -> Int[Array, " B"]:
     # The comparison is so turned that a row of NaN has a token too.
     smaller = scores < jnp.max(scores, axis=-1, keepdims=True)
     return jnp.min(jnp.where(smaller, vocabulary, jnp.arange(vocabulary)), axis=-1).astype(jnp.int32)
-
-
-def gumbel_noise(keys: Key[Array, " B"], positions: Int[Array, " B"], vocabulary: int) -> Float[Array, "B V"]:
-    """Standard Gumbel noise of each row's key and position, whatever the other rows are."""
-
-    def row(key: Key[Array, ""], position: Int[Array, ""]) -> Float[Array, " V"]:
-        return jax.random.gumbel(jax.random.fold_in(key, position), (vocabulary,), jnp.float32)
-
-    return jax.vmap(row)(keys, positions)

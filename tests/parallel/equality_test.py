@@ -26,7 +26,8 @@ from prm_jax.ppo.learner import Learner
 from prm_jax.ppo.verify import Verified
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.engine import sample_many
-from prm_jax.sampling.rules import SamplingConfig, gumbel_noise
+from prm_jax.sampling.noise import gumbel_noise
+from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import sample
 from prm_jax.stages.prm import step_loss_of
 from prm_jax.stages.sft import sft_loss_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prm_jax.errors import UserError
-from prm_jax.sampling.rules import SamplingConfig, gumbel_noise
+from prm_jax.sampling.rules import SamplingConfig
 
 LOGITS = jnp.log(jnp.array([[0.1, 0.4, 0.2, 0.3], [0.7, 0.1, 0.15, 0.05]]))
 
@@ -60,13 +60,6 @@ def test_truncated_tokens_are_never_chosen_and_logprobs_ignore_truncation():
     tokens, logprobs = SamplingConfig(top_k=2).choose(logits, _keys(500), jnp.arange(500))
     assert set(tokens.tolist()) == {1, 3}
     np.testing.assert_allclose(np.exp(logprobs), np.array([0.1, 0.4, 0.2, 0.3])[tokens], atol=1e-5)
-
-
-def test_noise_is_each_rows_own():
-    noise = gumbel_noise(_keys(3), jnp.array([5, 6, 7]), 8)
-    alone = gumbel_noise(_keys(3)[1:2], jnp.array([6]), 8)
-    np.testing.assert_array_equal(noise[1], alone[0])
-    assert not np.array_equal(noise[1], gumbel_noise(_keys(3)[1:2], jnp.array([7]), 8)[0])
 
 
 def test_stop_sequences_are_texts_with_something_in_them():
