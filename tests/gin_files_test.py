@@ -120,14 +120,10 @@ def test_mined_problems_need_no_other_file_to_be_mined_and_labelled():
 
 
 def test_mined_problems_beside_those_of_a_run_teach_the_reward_models_only():
-    alone, mixed = (
-        resolve("gin/data/mbpp.gin").problems,
-        resolve("gin/data/mbpp.gin", "gin/data/with_mined.gin").problems,
-    )
-    first, second = mixed.labelled
-    assert (first,) == alone.demonstrations and second.splits == ("train", "validation", "test")
-    assert (mixed.demonstrations, mixed.practice) == (alone.demonstrations, ())
-    assert (mixed.validation, mixed.evaluation) == (alone.validation, alone.evaluation)
+    alone = resolve("gin/data/mbpp.gin")
+    mixed = resolve("gin/data/mbpp.gin", "gin/data/with_mined.gin", '--gin.MINED="/mined"')
+    assert mixed.mixed_with == ("/mined",)
+    assert dataclasses.replace(mixed, mixed_with=()) == alone
 
 
 def test_overrides_reach_macros_and_bindings():

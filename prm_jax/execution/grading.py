@@ -141,6 +141,7 @@ class _Findings:
     passed: list[bool] = dataclasses.field(default_factory=list)
     traces: list[CallTrace | None] = dataclasses.field(default_factory=list)
     values: list[str | None] = dataclasses.field(default_factory=list)
+    opcodes: list[int | None] = dataclasses.field(default_factory=list)
     lines: set[int] = dataclasses.field(default_factory=set)
     failure: tuple[Outcome, int | None, str | None] | None = None
     stopped: bool = False
@@ -182,6 +183,7 @@ def judge(program: Program, report: bytes) -> Verdict:
         executed_lines=frozenset(findings.lines),
         traces=(*findings.traces, *[None] * count)[:count] if program.trace else (),
         values=(*findings.values, *[None] * count)[:count] if program.values else (),
+        opcodes=(*findings.opcodes, *[None] * count)[:count] if program.opcodes else (),
     )
 
 
@@ -221,6 +223,8 @@ def _read(program: Program, data: bytes, findings: _Findings) -> None:
         elif kind == b"T" and phases == 2 and program.trace and len(findings.passed) < len(program.tests):
             trace = _trace(payload, trace, findings)
             findings.traces[len(findings.passed) :] = [trace]
+        elif kind == b"O" and phases == 2 and program.opcodes and len(findings.opcodes) == len(findings.passed):
+            findings.opcodes.append(int(payload))
         elif kind == b"R" and phases == 2:
             if program.values:
                 findings.values.append(_value(payload))

@@ -18,9 +18,10 @@ from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, V
 
 
 def program_key(program: Program) -> str:
-    """SHA-256 (hexadecimal) of text, tests, set-up, limit, tracing and whether values are kept."""
+    """SHA-256 (hexadecimal) of text, tests, set-up and limit, and of what is recorded."""
     tests = [[test.call, test.expected, *([test.check] if test.check else [])] for test in program.tests]
-    parts = [program.text, tests, program.setup, program.cpu_seconds, program.trace, *["values"] * program.values]
+    parts = [program.text, tests, program.setup, program.cpu_seconds, program.trace]
+    parts += ["values"] * program.values + ["opcodes"] * program.opcodes
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -84,6 +85,7 @@ def _to_json(verdict: Verdict) -> dict[str, Any]:
         "traces": [trace and [[[e.line, e.depth, e.changed] for e in trace.events], trace.complete]
                    for trace in verdict.traces],
         **({"values": verdict.values} if verdict.values else {}),
+        **({"opcodes": verdict.opcodes} if verdict.opcodes else {}),
     }  # fmt: skip
 
 
@@ -98,6 +100,7 @@ def _from_json(row: dict[str, Any]) -> Verdict:
         executed_lines=frozenset(row["executed_lines"]),
         traces=tuple(trace and _trace_from_json(*trace) for trace in row["traces"]),
         values=tuple(row.get("values", ())),
+        opcodes=tuple(row.get("opcodes", ())),
     )
 
 

@@ -281,5 +281,6 @@ def _payload(program: Program) -> bytes:
             "calls": [[test.call, test.in_child] for test in program.tests],
             "cpu_seconds": program.cpu_seconds,
             "trace": program.trace,
+            "opcodes": program.opcodes,
         }
     ).encode()

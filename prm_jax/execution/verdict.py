@@ -35,6 +35,7 @@ class Program:
       cpu_seconds: the CPU limit of each call.
       trace: whether to record, for each call, what every executed line did to the variables.
       values: whether the verdict is to hold what each call gave.
+      opcodes: whether to count the bytecode instructions of each call; not together with `trace`.
     """
 
     text: str
@@ -43,6 +44,7 @@ class Program:
     cpu_seconds: float = 1.0
     trace: bool = False
     values: bool = False
+    opcodes: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Verdict:
       traces: one per test, only when asked for; None for a call that did not happen.
       values: one per test, only when asked for: the literal of what the call gave; None where it raised, did not
         happen or gave what has no literal.
+      opcodes: one per test, only when asked for: executed bytecode instructions, at most `opcodes.MAX_OPCODES`; None
+        for a call that did not happen.
     """
 
     outcome: Outcome
@@ -95,6 +99,7 @@ class Verdict:
     executed_lines: frozenset[int] = frozenset()
     traces: tuple[CallTrace | None, ...] = ()
     values: tuple[str | None, ...] = ()
+    opcodes: tuple[int | None, ...] = ()
 
     @property
     def tests_passed(self) -> int:

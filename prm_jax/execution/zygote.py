@@ -44,7 +44,7 @@ _fork = ctypes.PyDLL(None).fork
 
 def phase_limits(job: dict[str, Any]) -> list[float]:
     """CPU seconds of each phase: set-up, text, each call."""
-    call = job["cpu_seconds"] + (TRACE_SECONDS if job["trace"] else 0.0)
+    call = job["cpu_seconds"] + (TRACE_SECONDS if job["trace"] or job["opcodes"] else 0.0)
     return [SETUP_SECONDS, TEXT_SECONDS + call, *[call] * len(job["calls"])]
 
 

@@ -35,6 +35,9 @@ MUTATIONS: dict[str, Operator] = {
         statement_mutations.missing_return,
         statement_mutations.early_return,
         statement_mutations.dedented_statement,
+        statement_mutations.lost_base_case,
+        statement_mutations.aliased_copy,
+        statement_mutations.mutable_default,
         statement_mutations.broken_indentation,
         statement_mutations.missing_colon,
     )

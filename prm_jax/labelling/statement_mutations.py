@@ -1,4 +1,4 @@
-"""Mutations of statements: lines lost, moved by an indentation, or cut short.
+"""Mutations of statements: lines lost, moved by an indentation, or cut short; state that is shared by mistake.
 
 Each function takes a `Code` and yields every edit of its kind; `operators.py` holds the table. An edit is not
 known to break the program: labelling executes each mutant. The examples use `f(a, b, n, xs, s)`.
@@ -131,6 +131,94 @@ def dedented_statement(code: Code) -> Iterator[Edit]:
         last = outer.body[-1]
         if code.owns_lines(last) and last.lineno == last.end_lineno:
             yield Edit(code.line_start(last), code.start(last), code.indent(outer))
+
+
+def lost_base_case(code: Code) -> Iterator[Edit]:
+    """Forget the case that ends a function early.
+
+    Before::
+
+        if n < 1:
+            return 0
+        return a // n
+
+    After::
+
+        return a // n
+    """
+    for block in code.blocks():
+        for node in block[:-1]:
+            guard = isinstance(node, ast.If) and not node.orelse and not code.is_elif(node)
+            if guard and isinstance(node.body[-1], ast.Return | ast.Raise) and code.owns_lines(node):
+                yield Edit(code.line_start(node), code.line_end(node), "")
+
+
+def aliased_copy(code: Code) -> Iterator[Edit]:
+    """Give a list a second name in place of a copy.
+
+    Before::
+
+        m = list(xs)
+        m.append(n)
+        return xs, m
+
+    After::
+
+        m = xs
+        m.append(n)
+        return xs, m
+    """
+    for node in code.all(ast.Assign, ast.AnnAssign):
+        match node.value:
+            case ast.Call(func=ast.Name(id="list" | "dict" | "set"), args=[ast.Name() as original], keywords=[]):
+                yield code.replace(node.value, original.id)
+            case ast.Call(func=ast.Attribute(value=ast.Name() as original, attr="copy"), args=[], keywords=[]):
+                yield code.replace(node.value, original.id)
+            case ast.Call(func=ast.Attribute(attr="copy" | "deepcopy"), args=[ast.Name() as original], keywords=[]):
+                yield code.replace(node.value, original.id)
+            case ast.Subscript(value=ast.Name() as original, slice=ast.Slice(lower=None, upper=None, step=None)):
+                yield code.replace(node.value, original.id)
+
+
+def mutable_default(code: Code) -> Iterator[Edit]:
+    """Start an accumulator once for all calls, as the default of a parameter.
+
+    Before::
+
+        def gather(x):
+            found = []
+            found.append(x)
+            return found
+        gather(a)
+        return gather(b)
+
+    After::
+
+        def gather(x, found=[]):
+            found.append(x)
+            return found
+        gather(a)
+        return gather(b)
+    """
+    for function in code.functions():
+        given = function.args
+        if not given.args or given.vararg or given.kwonlyargs or given.kwarg:
+            continue
+        taken = {each.arg for each in given.posonlyargs + given.args}
+        end = max(code.offset(*_end(node)) for node in (given.args[-1], *given.defaults))
+        for node in function.body[:-1]:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.List(elts=[]) | ast.Dict(keys=[])) if (
+                    name not in taken and code.owns_lines(node)
+                ):
+                    between = code.text[end : code.line_start(node)]
+                    start = f", {name}={code.source(node.value)}"
+                    yield Edit(end, code.line_end(node), start + between)
+
+
+def _end(node: ast.arg | ast.expr) -> tuple[int, int]:
+    assert node.end_lineno is not None and node.end_col_offset is not None
+    return node.end_lineno, node.end_col_offset
 
 
 def broken_indentation(code: Code) -> Iterator[Edit]:

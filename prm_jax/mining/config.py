@@ -24,6 +24,7 @@ class MiningConfig:
       similarity: two functions are near-duplicates from this Jaccard similarity on.
       avoid: problems that none may be close to, such as the test sets of benchmarks.
       avoid_similarity: how similar in code or in words is too close.
+      corpus: whether functions with docstrings become a corpus for SFT, too, with or without examples.
     """
 
     roots: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class MiningConfig:
     similarity: float = 0.8
     avoid: tuple[Source, ...] = ()
     avoid_similarity: float = 0.6
+    corpus: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roots", tuple(self.roots))

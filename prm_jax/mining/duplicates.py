@@ -8,8 +8,9 @@ hashing (Broder 1997; Indyk and Motwani 1998) from the library datasketch, so th
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from prm_jax.errors import UserError
@@ -68,31 +69,61 @@ class _Known:
     def __init__(self, similarity: float) -> None:
         self._code, self._words = Neighbours(similarity), Neighbours(similarity)
 
-    def holds(self, problem: Problem) -> bool:
-        code, words = code_shingles(problem.reference), word_shingles(problem.prompt)
+    def holds(self, code: frozenset[str], words: frozenset[str]) -> bool:
         return self._code.holds(code) or self._words.holds(words)
 
-    def add(self, problem: Problem) -> None:
-        self._code.add(code_shingles(problem.reference))
-        self._words.add(word_shingles(problem.prompt))
+    def add(self, code: frozenset[str], words: frozenset[str]) -> None:
+        self._code.add(code)
+        self._words.add(words)
 
 
-def unique(problems: Iterable[Problem], similarity: float) -> list[Problem]:
-    """The problems that are close to none before them."""
-    known, kept = _Known(similarity), []
-    for problem in problems:
-        if not known.holds(problem):
-            known.add(problem)
-            kept.append(problem)
-    return kept
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What is left of some problems.
+
+    Attributes:
+      unique: how many are close to none before them.
+      kept: those of these that are close to none that is to be avoided.
+    """
+
+    unique: int
+    kept: tuple[Problem, ...]
 
 
-def away_from(problems: Iterable[Problem], avoided: Iterable[Problem], similarity: float) -> list[Problem]:
-    """The problems that are close to none of those to be avoided."""
-    known = _Known(similarity)
+def select(
+    problems: Iterable[Problem],
+    similarity: float,
+    avoided: Iterable[Problem] = (),
+    avoid_similarity: float = 1.0,
+    progress: Callable[[int], None] | None = None,
+) -> Selection:
+    """Leaves out near-duplicates, and what is close to a problem that is to be avoided.
+
+    Args:
+      problems: the first of several that are alike is kept.
+      similarity: near-duplicates are so similar in code or in words, in (0, 1].
+      avoided: none of these.
+      avoid_similarity: how similar to them is too close.
+      progress: is told after every problem how many have been looked at.
+    """
+    known, forbidden = _Known(similarity), _Known(avoid_similarity)
     for each in avoided:
-        known.add(each)
-    return [problem for problem in problems if not known.holds(problem)]
+        forbidden.add(*_shingles_of(each))
+    unique, kept = 0, []
+    for done, problem in enumerate(problems, start=1):
+        shingles = _shingles_of(problem)
+        if not known.holds(*shingles):
+            known.add(*shingles)
+            unique += 1
+            if not forbidden.holds(*shingles):
+                kept.append(problem)
+        if progress is not None:
+            progress(done)
+    return Selection(unique, tuple(kept))
+
+
+def _shingles_of(problem: Problem) -> tuple[frozenset[str], frozenset[str]]:
+    return code_shingles(problem.reference), word_shingles(problem.prompt)
 
 
 def code_shingles(source: str) -> frozenset[str]:

@@ -1,8 +1,8 @@
 """From one file to the problems that its functions may become.
 
 Comes in: a `SourceFile` and the `MiningConfig`. Goes out: a `FileReport`: counts, and a `Problem` for each top-level
-function whose docstring shows what it gives and that can stand without its module. Called by `pool.py` in processes of
-their own. Nothing is executed here; `checks.py` finds out which of the problems hold.
+function whose docstring shows what it gives and that can stand without its module; and what the corpus gets. Called by
+`pool.py` in processes of their own. Nothing is executed here; `checks.py` finds out which of the problems hold.
 """
 
 from __future__ import annotations
@@ -10,24 +10,19 @@ from __future__ import annotations
 import ast
 import collections
 import dataclasses
-import re
 import warnings
 from collections.abc import Iterator
 
 from prm_jax.mining.config import MiningConfig
+from prm_jax.mining.corpus import corpus_of
 from prm_jax.mining.examples import Examples, find_examples
 from prm_jax.mining.isolate import Module, NotIsolatedError, isolate, loaded_names
-from prm_jax.mining.packages import package_of
+from prm_jax.mining.texts import UnfitError, code_lines, has_docstring, make_problem, prompt_of
 from prm_jax.mining.walk import SourceFile, UnreadableError, read_source
-from prm_jax.problems.asserts import as_assert
 from prm_jax.problems.problem import Problem
-from prm_jax.problems.reading import normalise_source
-from prm_jax.problems.skeleton import count_statements, split_of
 
 SOURCE = "mined"
 _SHOWN_TESTS = 3
-# What introduces the examples, which are gone, and directives of Sphinx.
-_SAYS_NOTHING = re.compile(r"(?:examples?|usage|doctests?)\W*|\.\. .*", re.IGNORECASE | re.DOTALL)
 _TOO_DEEP = (RecursionError, MemoryError)
 
 
@@ -43,6 +38,8 @@ class FileReport:
       with_examples: top-level functions whose docstring shows what a call of them gives.
       problems: what those become that can stand without their module.
       dropped: why the others cannot, with counts.
+      corpus: top-level functions with a docstring, as problems without tests.
+      not_in_corpus: why the others with a docstring are not there, with counts.
     """
 
     skipped: str = ""
@@ -52,10 +49,8 @@ class FileReport:
     with_examples: int = 0
     problems: tuple[Problem, ...] = ()
     dropped: tuple[tuple[str, int], ...] = ()
-
-
-class _UnfitError(Exception):
-    """Why a function makes no problem: a few words that the funnel counts."""
+    corpus: tuple[Problem, ...] = ()
+    not_in_corpus: tuple[tuple[str, int], ...] = ()
 
 
 def read_file(file: SourceFile, config: MiningConfig) -> FileReport:
@@ -71,8 +66,8 @@ def read_file(file: SourceFile, config: MiningConfig) -> FileReport:
         return FileReport(skipped="syntax of another Python")
     except _TOO_DEEP:
         return FileReport(skipped="nested too deeply")
-    module, functions = Module(file, tree), list(_functions(tree))
-    documented = sum(_has_docstring(each) for each in functions)
+    module, functions = Module(file, tree), list(functions_of(tree))
+    documented = sum(has_docstring(each) for each in functions)
     shown = [found for node in tree.body if (found := _shown(node)) is not None]
     problems: dict[str, Problem] = {}
     dropped: collections.Counter[str] = collections.Counter()
@@ -80,10 +75,12 @@ def read_file(file: SourceFile, config: MiningConfig) -> FileReport:
         try:
             problem = _problem(module, text, function, examples, config)
             problems[problem.id] = problem  # Of two functions of one name the second is the module's.
-        except (NotIsolatedError, _UnfitError) as error:
+        except (NotIsolatedError, UnfitError) as error:
             dropped[str(error)] += 1
         except _TOO_DEEP:
             dropped["nested too deeply"] += 1
+    not_in_corpus: collections.Counter[str] = collections.Counter()
+    corpus = corpus_of(module, text, config, not_in_corpus) if config.corpus else []
     return FileReport(
         lines=text.count("\n"),
         functions=len(functions),
@@ -91,11 +88,13 @@ def read_file(file: SourceFile, config: MiningConfig) -> FileReport:
         with_examples=len(shown),
         problems=tuple(problems.values()),
         dropped=tuple(dropped.items()),
+        corpus=tuple(corpus),
+        not_in_corpus=tuple(not_in_corpus.items()),
     )
 
 
-def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """The functions and methods of a module; only statements are visited."""
+def functions_of(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The functions and methods of a module, inner ones too; only statements are visited."""
     pending: list[ast.AST] = [tree]
     while pending:
         node = pending.pop()
@@ -107,14 +106,9 @@ def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunction
                 pending.extend(inner)
 
 
-def _has_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    first = node.body[0]
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-
-
 def _shown(node: ast.stmt) -> tuple[ast.FunctionDef, Examples] | None:
     """A function with its examples, None where there are none."""
-    if not (isinstance(node, ast.FunctionDef) and _has_docstring(node)):
+    if not (isinstance(node, ast.FunctionDef) and has_docstring(node)):
         return None
     # Most docstrings have no example, and are not worth cleaning.
     if f"{node.name}(" not in (ast.get_docstring(node, clean=False) or ""):
@@ -124,48 +118,15 @@ def _shown(node: ast.stmt) -> tuple[ast.FunctionDef, Examples] | None:
 
 
 def _problem(module: Module, text: str, node: ast.FunctionDef, examples: Examples, config: MiningConfig) -> Problem:
-    """The problem that a function makes; raises `_UnfitError` or `NotIsolatedError` with the reason."""
+    """The problem that a function makes; raises `UnfitError` or `NotIsolatedError` with the reason."""
     if len(examples.tests) < config.min_tests:
-        raise _UnfitError("too few examples")
-    lines = _code_lines(text, node)
-    if len(lines) > config.max_lines:
-        raise _UnfitError("too long a function")
+        raise UnfitError("too few examples")
+    lines = code_lines(text, node, config.max_lines)
     if module.has_future_annotations and "annotation" in ast.dump(node.args) + ast.dump(node):
         lines = ["from __future__ import annotations", "", *lines]
-    reference = normalise_source("\n".join(lines))
-    try:
-        difficulty = count_statements(reference)
-    except SyntaxError as error:
-        raise _UnfitError("no text of its own") from error
-    if difficulty < config.min_statements:
-        raise _UnfitError("too short a function")
-    package = package_of(module.file)
-    return Problem(
-        id=f"{SOURCE}/{package.name}/{module.file.module}.{node.name}",
-        source=SOURCE,
-        # By the package, so that no two splits share one; in the standard library each module is one.
-        split=split_of(module.file.module.split(".")[0]),
-        prompt=_prompt(node, examples, config.prose_characters),
-        entry_point=node.name,
-        reference=reference,
-        tests=examples.tests,
-        setup=_setup(module, node, examples),
-        difficulty=difficulty,
-        provenance=f"{package}, {'/'.join(module.file.parts)}:{node.lineno}",
-    )
-
-
-def _code_lines(text: str, node: ast.FunctionDef) -> list[str]:
-    """The lines of a function, from its first decorator, without those of its docstring."""
-    first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-    docstring, *code = node.body
-    assert docstring.end_lineno is not None
-    if not code:
-        raise _UnfitError("no code but a docstring")
-    if docstring.lineno == node.lineno or docstring.end_lineno >= code[0].lineno:
-        raise _UnfitError("no text of its own")
-    lines = text.split("\n")
-    return lines[first - 1 : docstring.lineno - 1] + lines[docstring.end_lineno : node.end_lineno]
+    prompt = prompt_of(node, examples.prose, examples.tests[:_SHOWN_TESTS], config.prose_characters)
+    problem = make_problem(module, node, SOURCE, lines, config, prompt, examples.tests)
+    return dataclasses.replace(problem, setup=_setup(module, node, examples))
 
 
 def _setup(module: Module, node: ast.FunctionDef, examples: Examples) -> str:
@@ -183,16 +144,3 @@ def _setup(module: Module, node: ast.FunctionDef, examples: Examples) -> str:
             imports.append(source)
     own = isolate(module, node, used)
     return own + "".join(f"{source}\n" for source in dict.fromkeys([*imports, *examples.helpers]))
-
-
-def _prompt(node: ast.FunctionDef, examples: Examples, most: int) -> str:
-    """The function's head, the words of its docstring as far as there is room, and some of the tests."""
-    paragraphs = [paragraph.strip() for paragraph in examples.prose.split("\n\n")]
-    first, *others = [each for each in paragraphs if each and not _SAYS_NOTHING.fullmatch(each)] or [""]
-    prose = first[:most]
-    for paragraph in others:
-        if len(prose) + len(paragraph) + 1 > most:
-            break
-        prose = f"{prose}\n{paragraph}"
-    head = f"def {node.name}({ast.unparse(node.args)}):"
-    return "\n".join(filter(None, [prose, head, *map(as_assert, examples.tests[:_SHOWN_TESTS])]))

@@ -27,12 +27,16 @@ STAGES = {
 
 @dataclasses.dataclass
 class Funnel:
-    """Counts; `counts` by the keys of `STAGES`, `skipped` of files and `dropped` of functions by reason."""
+    """Counts; `counts` by the keys of `STAGES`, `skipped` of files and `dropped` of functions by reason.
+
+    `packages` is of what is kept; `corpus` has the functions in the corpus, their lines, and the others by reason.
+    """
 
     counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     skipped: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     dropped: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     packages: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    corpus: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     def add(self, report: FileReport) -> None:
         """Counts one file."""
@@ -43,6 +47,7 @@ class Funnel:
         for name in ("lines", "functions", "documented", "with_examples"):
             self.counts[name] += getattr(report, name)
         self.dropped.update(dict(report.dropped))
+        self.corpus.update(dict(report.not_in_corpus))
 
     def lines(self) -> list[str]:
         """The funnel from wide to narrow, then what fell out of it and why, then the packages of what was kept."""
@@ -52,6 +57,7 @@ class Funnel:
             ("files skipped", self.skipped),
             ("functions dropped", self.dropped),
             ("kept of", self.packages),
+            ("corpus", self.corpus),
         ):
             if +counter:
                 reasons = ", ".join(f"{reason} {count:,}" for reason, count in (+counter).most_common())
@@ -65,4 +71,5 @@ class Funnel:
             "skipped": dict(+self.skipped),
             "dropped": dict(+self.dropped),
             "packages": dict(+self.packages),
+            "corpus": dict(+self.corpus),
         }

@@ -29,7 +29,8 @@ from prm_jax.parallel.processes import is_first
 from prm_jax.report.table import results_table
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.guided import guided_policy, scorer_of
-from prm_jax.stages.prm import SCORE_BATCH, labelled_programs
+from prm_jax.stages.label import labelled_programs
+from prm_jax.stages.prm import SCORE_BATCH
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (

@@ -130,6 +130,7 @@ class Experiment:
 
     Attributes:
       name: what its tasks and, unless told otherwise, its run directory are called.
+      mixed_with: run directories with a finished `label`, whose labelled programs the reward models learn from as well.
       prm_without: operators whose programs the PRM is not trained on; it is judged on them all the same. The rest are
         the parts that stages read, each documented in its own class.
     """
@@ -141,6 +142,7 @@ class Experiment:
     sandbox: SandboxConfig = SandboxConfig()
     mining: MiningConfig = MiningConfig()
     labels: LabelConfig = LabelConfig()
+    mixed_with: tuple[str, ...] = ()
     model: ModelConfig = ModelConfig()
     pretrained: PretrainedConfig = PretrainedConfig()
     mesh: MeshConfig = MeshConfig()
@@ -156,5 +158,6 @@ class Experiment:
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "mixed_with", tuple(self.mixed_with))
         object.__setattr__(self, "arms", tuple(self.arms))
         object.__setattr__(self, "prm_without", tuple(self.prm_without))

@@ -16,12 +16,13 @@ from typing import Any
 from etils import epath
 
 from prm_jax.labelling.card_text import summary as summary_of
-from prm_jax.labelling.jsonl import TESTS, read_tests
+from prm_jax.labelling.jsonl import TESTS, read_labelled, read_tests
 from prm_jax.labelling.label import LabelConfig
+from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.labelling.splice import Edit
 from prm_jax.problems.problem import Problem, Test
 from prm_jax.stages.experiment import Experiment
-from prm_jax.stages.problem_sets import problems_of
+from prm_jax.stages.problem_sets import held_out, problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.training.progress import Progress
 
@@ -40,12 +41,12 @@ def families(experiment: Experiment) -> dict[str, tuple[list[Problem], LabelConf
     """The problems of each family of labelled programs, and how to label them."""
     sets = experiment.problems
     demonstrations = problems_of(sets, "demonstrations")
-    held_out = [p for part in ("validation", "evaluation") if getattr(sets, part) for p in problems_of(sets, part)]
+    judging = held_out(sets)
     known = {problem.id for problem in demonstrations}
     others = [problem for problem in problems_of(sets, "labelled") if problem.id not in known]
     config = experiment.labels
     if not others:
-        return {"demonstrations": ([*demonstrations, *held_out], config)}
+        return {"demonstrations": ([*demonstrations, *judging], config)}
     bare = dataclasses.replace(
         config,
         steps=False,
@@ -55,7 +56,7 @@ def families(experiment: Experiment) -> dict[str, tuple[list[Problem], LabelConf
         generated_inputs=0,
         compared_mutants=0,
     )
-    return {"demonstrations": ([*demonstrations], bare), "others": ([*others, *held_out], config)}
+    return {"demonstrations": ([*demonstrations], bare), "others": ([*others, *judging], config)}
 
 
 def practice_problems(experiment: Experiment, run: RunDirectory) -> tuple[Problem, ...]:
@@ -64,6 +65,17 @@ def practice_problems(experiment: Experiment, run: RunDirectory) -> tuple[Proble
     for path in run.folder("label").glob(f"*/{TESTS}"):
         gained |= read_tests(path)
     return tuple(each.with_tests(gained.get(each.id, ())) for each in problems_of(experiment.problems, "practice"))
+
+
+def labelled_programs(run: RunDirectory, split: str) -> list[LabelledProgram]:
+    """The labelled programs of a split."""
+    shards = sorted(run.folder("label").glob("*/labelled-*.jsonl"))
+    return [row for shard in shards for row in read_labelled(shard) if row.split == split]
+
+
+def judged_family(run: RunDirectory) -> str:
+    """The family of a labelled run that reward models learn from."""
+    return "others" if (run.folder("label") / "others").exists() else "demonstrations"
 
 
 def dataset_folder(run: RunDirectory, family: str) -> epath.Path:

@@ -1,16 +1,18 @@
 """Stage `mine`: source trees in, problems out: `problems.jsonl`, and `funnel.json`, which says what became of the rest.
 
 Read, executed, told apart: the files are read by a pool of processes, the functions executed in the sandbox, their
-duplicates dropped. The folder is a domain (`problems/domain.py`): `gin/data/mined.gin` serves its problems.
+duplicates dropped. The folder is a domain (`problems/domain.py`): `gin/data/mined.gin` serves its problems. The corpus,
+all functions with docstrings, stands beside them.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from etils import epath
@@ -20,6 +22,7 @@ from prm_jax.execution.sandbox import Sandbox
 from prm_jax.mining import duplicates
 from prm_jax.mining.checks import check
 from prm_jax.mining.config import MiningConfig
+from prm_jax.mining.corpus import write_corpus
 from prm_jax.mining.funnel import Funnel
 from prm_jax.mining.pool import read_files
 from prm_jax.mining.walk import default_roots, find_files
@@ -46,14 +49,21 @@ def _mine(experiment: Experiment, roots: tuple[str, ...], folder: epath.Path) ->
     config, funnel = experiment.mining, Funnel()
     duplicates.Neighbours(config.similarity)  # A library that is missing is told before an hour's work, not after.
     avoided, missing = _avoided(config)
-    found, lines_per_minute = _read(roots, config, funnel)
+    found, documented, lines_per_minute = _read(roots, config, funnel)
     kept = _select(found, avoided, experiment, funnel)
+    if config.corpus:
+        write_corpus(folder, _corpus(documented, avoided, config, funnel))
     funnel.packages.update(problem.id.split("/")[1] for problem in kept)
     (folder / PROBLEMS_FILE).write_text("".join(to_line(problem) + "\n" for problem in kept))
     write_json(folder / FUNNEL, {**funnel.plain(), "lines_per_minute": lines_per_minute, "not_compared_with": missing})
     for line in funnel.lines():
         print(f"mine: {line}")
-    return {"problems": len(kept), "packages": len(funnel.packages), "lines_per_minute": round(lines_per_minute)}
+    return {
+        "problems": len(kept),
+        "packages": len(funnel.packages),
+        "corpus": funnel.corpus["functions"],
+        "lines_per_minute": round(lines_per_minute),
+    }
 
 
 def _avoided(config: MiningConfig) -> tuple[list[Problem], list[str]]:
@@ -68,23 +78,27 @@ def _avoided(config: MiningConfig) -> tuple[list[Problem], list[str]]:
     return problems, missing
 
 
-def _read(roots: tuple[str, ...], config: MiningConfig, funnel: Funnel) -> tuple[list[Problem], float]:
-    """The problems that the files may give, in the order of their ids, and lines read per minute."""
+def _read(roots: tuple[str, ...], config: MiningConfig, funnel: Funnel) -> tuple[list[Problem], list[Problem], float]:
+    """What may become problems, what may become corpus, each in the order of the ids, and lines read per minute."""
     files = find_files(roots, funnel.skipped)
     if not files:
         raise UserError(f"no .py file below {', '.join(roots)}: give folders of Python source to --roots")
     problems: dict[str, Problem] = {}
+    documented: dict[str, Problem] = {}
     start = time.monotonic()
     with Progress("mine: read", len(files)) as progress:
         for done, (_, report) in enumerate(read_files(files, config), start=1):
             funnel.add(report)
             problems |= {problem.id: problem for problem in report.problems}
+            documented |= {problem.id: problem for problem in report.corpus}
             progress.update(done, {"candidates": len(problems)})
     rate = 60 * funnel.counts["lines"] / (time.monotonic() - start)
-    return [problems[key] for key in sorted(problems)], rate
+    return [problems[key] for key in sorted(problems)], [documented[key] for key in sorted(documented)], rate
 
 
-def _select(found: list[Problem], avoided: list[Problem], experiment: Experiment, funnel: Funnel) -> list[Problem]:
+def _select(
+    found: list[Problem], avoided: list[Problem], experiment: Experiment, funnel: Funnel
+) -> tuple[Problem, ...]:
     """Those of the problems that hold, that are no near-duplicates, and that are not to be avoided."""
     config = experiment.mining
     held: list[Problem] = []
@@ -97,8 +111,30 @@ def _select(found: list[Problem], avoided: list[Problem], experiment: Experiment
             funnel.counts["executable"] += checked.executable
             funnel.dropped.update(checked.dropped)
             progress.update(min(start + BATCH, len(found)))
-    single = duplicates.unique(held, config.similarity)
-    kept = duplicates.away_from(single, avoided, config.avoid_similarity)
-    funnel.counts |= {"deterministic": len(held), "unique": len(single), "kept": len(kept)}
-    funnel.dropped |= {"near-duplicate": len(held) - len(single), "close to a benchmark": len(single) - len(kept)}
+    unique, kept = _apart(held, avoided, config, funnel.dropped)
+    funnel.counts |= {"deterministic": len(held), "unique": unique, "kept": len(kept)}
     return kept
+
+
+def _corpus(
+    documented: list[Problem], avoided: list[Problem], config: MiningConfig, funnel: Funnel
+) -> tuple[Problem, ...]:
+    """Those of the functions with docstrings that are no near-duplicates, and that are not to be avoided."""
+    with Progress("mine: corpus", len(documented)) as progress:
+        _, kept = _apart(documented, avoided, config, funnel.corpus, progress.update)
+    funnel.corpus |= {"functions": len(kept), "lines": sum(each.reference.count("\n") for each in kept)}
+    return kept
+
+
+def _apart(
+    problems: list[Problem],
+    avoided: list[Problem],
+    config: MiningConfig,
+    dropped: collections.Counter[str],
+    progress: Callable[[int], None] | None = None,
+) -> tuple[int, tuple[Problem, ...]]:
+    """How many problems are alone of their kind, and those of them that are close to no benchmark."""
+    found = duplicates.select(problems, config.similarity, avoided, config.avoid_similarity, progress)
+    dropped["near-duplicate"] += len(problems) - found.unique
+    dropped["close to a benchmark"] += found.unique - len(found.kept)
+    return found.unique, found.kept

@@ -21,13 +21,13 @@ from prm_jax.batches import TokenBatch, pack_batch
 from prm_jax.errors import UserError
 from prm_jax.evaluation.prm_eval import auc_by_operator
 from prm_jax.evaluation.score import ScoredProgram, score_programs
-from prm_jax.labelling.jsonl import read_labelled
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import boxed_scorer, init_scorer, scores
 from prm_jax.parallel.processes import is_first
 from prm_jax.parallel.shardings import shard_batch
 from prm_jax.stages.experiment import Experiment, LearningConfig
+from prm_jax.stages.label import labelled_programs
 from prm_jax.stages.own_programs import own_rows
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
@@ -70,12 +70,6 @@ def prm(experiment: Experiment, run_dir: str) -> None:
     }
     run.stage("prm", configuration, functools.partial(_prm, experiment, run))
     run.stage("prm_blind", configuration, functools.partial(_blind, experiment, run))
-
-
-def labelled_programs(run: RunDirectory, split: str) -> list[LabelledProgram]:
-    """The labelled programs of a split."""
-    shards = sorted(run.folder("label").glob("*/labelled-*.jsonl"))
-    return [row for shard in shards for row in read_labelled(shard) if row.split == split]
 
 
 def mean_operator_auc(scored: Sequence[ScoredProgram]) -> float:
@@ -182,7 +176,8 @@ def _variant_rows(experiment: Experiment, run: RunDirectory, prompt: bool) -> To
     exported = load_rows(run.folder("tasks") / ("prm" if prompt else "prm_blind"))
     if not experiment.prm_without:
         return exported
-    programs = labelled_programs(run, "train")
+    runs = (run, *map(RunDirectory, experiment.mixed_with))
+    programs = [program for each in runs for program in labelled_programs(each, "train")]
     return rows_without(programs, experiment.prm_without, load_tokenizer(run), exported.tokens.shape[1], prompt)
 
 

@@ -42,6 +42,12 @@ def problems_of(sets: ProblemSets, part: str) -> tuple[Problem, ...]:
     return problems
 
 
+def held_out(sets: ProblemSets) -> tuple[Problem, ...]:
+    """The problems of validation and evaluation, which never reach training; there may be none."""
+    loaded = _load(sets)
+    return (*loaded["validation"], *loaded["evaluation"])
+
+
 def find_problem(sets: ProblemSets, problem_id: str) -> Problem:
     """The problem with this id, from any set.
 

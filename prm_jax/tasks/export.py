@@ -19,7 +19,8 @@ from prm_jax.batches import PromptBatch, TokenBatch
 from prm_jax.errors import UserError
 from prm_jax.problems.problem import Problem
 from prm_jax.tasks.converters import CONVERTERS
-from prm_jax.tasks.registry import ALL_PROBLEMS, ProgramRows, register_prompts
+from prm_jax.tasks.registry import ALL_PROBLEMS, register_prompts
+from prm_jax.tasks.rows import TokenRows
 from prm_jax.text.tokenizer import Tokenizer
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def export_rows(
         raise UserError(f"no kind of rows {kind!r}; choose one of {', '.join(CONVERTERS)}")
     task = _task(task_name, split)
     lengths = {"targets": length, "labels": length}
-    dataset = task.get_dataset(sequence_length=lengths, split=split, shuffle=False, num_epochs=1)
+    # The seed is a mixture's, which draws the order of its tasks even where nothing is shuffled.
+    dataset = task.get_dataset(sequence_length=lengths, split=split, shuffle=False, num_epochs=1, seed=0)
     converted = CONVERTERS[kind](pack=pack)(dataset, lengths)
     batches = list(converted.batch(256).as_numpy_iterator())
     dropped = _dropped(task)
@@ -139,7 +141,7 @@ def _task(name: str, split: str) -> seqio.Task | seqio.Mixture:
 def _dropped(task: seqio.Task | seqio.Mixture) -> int:
     """How many programs the pass that just ended left out."""
     tasks = task.tasks if isinstance(task, seqio.Mixture) else [task]
-    return sum(len(p.dropped) for one in tasks for p in one.preprocessors if isinstance(p, ProgramRows))
+    return sum(len(p.dropped) for one in tasks for p in one.preprocessors if isinstance(p, TokenRows))
 
 
 def _write(directory: epath.PathLike, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:

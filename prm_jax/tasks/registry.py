@@ -19,7 +19,6 @@ The stage `tasks` and `export.py` call this.
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -31,7 +30,7 @@ from etils import epath
 from prm_jax.errors import UserError
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.problems.problem import Problem
-from prm_jax.tasks.rows import from_rows
+from prm_jax.tasks.rows import TokenRows
 from prm_jax.tasks.vocabulary import TokenizerVocabulary
 from prm_jax.text.step_map import labelled_ids, program_row, prompt_ids
 from prm_jax.text.steps import check_step_ends
@@ -41,44 +40,23 @@ KINDS = ("sft", "prm", "prm_blind", "orm")
 SFT_GIVEN, SFT_PREDICTED = 1, 2
 ALL_PROBLEMS = "all"
 
-_LOG = logging.getLogger(__name__)
 _FIELDS = ("problem_id", "prompt", "text", "demonstration", "passed", "step_ends", "labels")
 
 
-class ProgramRows:
-    """The preprocessor of the program tasks: TFDS rows in, `targets` and `labels` out.
-
-    Rows longer than `sequence_length["targets"]` (`max_length` where seqio gives none) are left out, never cut.
-
-    Attributes:
-      dropped: the problems of the rows that the last pass left out, one entry per row; logged after each pass.
-    """
+class ProgramRows(TokenRows):
+    """The preprocessor of the program tasks: TFDS rows in, `targets` and `labels` out."""
 
     def __init__(self, name: str, kind: str, tokenizer: Tokenizer, max_length: int):
         """Args: the task's name for the log, one of `KINDS`, the tokenizer, the longest row in tokens."""
-        self._name, self._kind, self._tokenizer, self._max_length = name, kind, tokenizer, max_length
-        self.dropped: list[str] = []
+        super().__init__(name, max_length)
+        self._kind, self._tokenizer = kind, tokenizer
 
-    def __call__(self, dataset: tf.data.Dataset, sequence_length: Mapping[str, int] | None = None) -> tf.data.Dataset:
-        """Called by seqio."""
-        limit = (sequence_length or {}).get("targets", self._max_length)
-        return from_rows(lambda: self._rows(dataset, limit), ("targets", "labels"))
-
-    def _rows(self, dataset: tf.data.Dataset, limit: int) -> Iterator[tuple[list[int], list[int]]]:
-        self.dropped = []
+    def rows(self, dataset: tf.data.Dataset) -> Iterator[tuple[str, list[int], list[int]]]:
+        """The rows of the programs that the task has a use for."""
         for problem, *row in _strings(dataset):
             targets, labels = self._row(*row)
-            if not targets:
-                continue
-            if len(targets) > limit:
-                self.dropped.append(problem)
-            else:
-                yield targets, labels
-        if self.dropped:
-            named = ", ".join(sorted(set(self.dropped))[:8])
-            _LOG.warning(
-                "%s: %d rows longer than %d tokens left out: %s …", self._name, len(self.dropped), limit, named
-            )
+            if targets:
+                yield problem, targets, labels
 
     def _row(
         self, prompt: str, text: str, demonstration: bool, passed: bool, step_ends: list[int], labels: list[int]
@@ -91,7 +69,7 @@ class ProgramRows:
             return labelled_ids(seen, text, check_step_ends(text, step_ends), labels, self._tokenizer)
         ids, prompt_length = program_row(prompt, text, self._tokenizer)
         if self._kind == "sft":
-            return ids, [SFT_GIVEN] * prompt_length + [SFT_PREDICTED] * (len(ids) - prompt_length)
+            return ids, sft_labels(ids, prompt_length)
         return ids, [int(Label.NEUTRAL)] * (len(ids) - 1) + [int(Label.RIGHT if passed else Label.WRONG)]
 
 
@@ -115,16 +93,27 @@ def register(name: str, data_dir: epath.PathLike, tokenizer: Tokenizer, max_leng
     splits = list(tfds.builder_from_directory(str(directory)).info.splits)
     for kind in KINDS:
         task = f"{name}_{kind}"
-        _forget(task)
-        seqio.TaskRegistry.add(
-            task,
-            source=seqio.TfdsDataSource(dataset, tfds_data_dir=str(directory.parent.parent), splits=splits),
-            preprocessors=[ProgramRows(task, kind, tokenizer, max_length)],
-            output_features={
-                "targets": seqio.Feature(TokenizerVocabulary(tokenizer), add_eos=False),
-                "labels": seqio.Feature(seqio.PassThroughVocabulary(len(Label) + 1), add_eos=False),
-            },
-        )
+        source = seqio.TfdsDataSource(dataset, tfds_data_dir=str(directory.parent.parent), splits=splits)
+        add_task(task, source, ProgramRows(task, kind, tokenizer, max_length), tokenizer)
+
+
+def add_task(task: str, source: seqio.DataSource, rows: TokenRows, tokenizer: Tokenizer) -> None:
+    """Registers a task with the features `targets` and `labels`, in place of one of that name."""
+    _forget(task)
+    seqio.TaskRegistry.add(
+        task,
+        source=source,
+        preprocessors=[rows],
+        output_features={
+            "targets": seqio.Feature(TokenizerVocabulary(tokenizer), add_eos=False),
+            "labels": seqio.Feature(seqio.PassThroughVocabulary(len(Label) + 1), add_eos=False),
+        },
+    )
+
+
+def sft_labels(ids: Sequence[int], prompt_length: int) -> list[int]:
+    """What SFT is given and what it predicts, for each of the ids."""
+    return [SFT_GIVEN] * prompt_length + [SFT_PREDICTED] * (len(ids) - prompt_length)
 
 
 def register_prompts(name: str, problems: Sequence[Problem], tokenizer: Tokenizer) -> str:

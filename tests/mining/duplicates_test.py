@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from prm_jax.errors import UserError
-from prm_jax.mining.duplicates import Neighbours, away_from, code_shingles, unique, word_shingles
+from prm_jax.mining.duplicates import Neighbours, code_shingles, select, word_shingles
 from prm_jax.problems.problem import Problem
 
 LOOP = """def total(values):
@@ -23,6 +23,16 @@ OTHER = "def join(a, b):\n    return sorted(set(a) | set(b), key=str)[:10]\n"
 
 def problem(name: str, reference: str, prompt: str = "") -> Problem:
     return Problem(name, "mined", "train", prompt, "f", reference, ())
+
+
+def unique(problems: list[Problem], similarity: float) -> list[Problem]:
+    selection = select(problems, similarity)
+    assert selection.unique == len(selection.kept)
+    return list(selection.kept)
+
+
+def away_from(problems: list[Problem], avoided: list[Problem], similarity: float) -> list[Problem]:
+    return [each for problem in problems for each in select([problem], 1.0, avoided, similarity).kept]
 
 
 def test_names_comments_and_docstrings_make_no_difference():
@@ -67,6 +77,14 @@ def test_what_is_close_to_a_benchmark_in_code_or_words_is_dropped():
     ]
     assert [each.id for each in away_from(candidates, benchmark, 0.6)] == ["neither"]
     assert away_from(candidates, [], 0.6) == candidates
+
+
+def test_duplicates_of_what_is_avoided_are_counted_as_duplicates():
+    told = []
+    benchmark = [problem("test", LOOP)]
+    found = select([problem("a", LOOP), problem("b", RENAMED), problem("c", OTHER)], 0.8, benchmark, 0.6, told.append)
+    assert (found.unique, [each.id for each in found.kept]) == (2, ["c"])
+    assert told == [1, 2, 3]
 
 
 def test_texts_without_words_are_close_to_nothing():

@@ -4,8 +4,8 @@ import pytest
 
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, Verdict
-from prm_jax.problems.problem import Test
-from prm_jax.quality.cost import cost
+from prm_jax.problems.problem import Problem, Test
+from prm_jax.quality.cost import cost, cost_by_size
 
 
 def verdict(*lines, cpu_seconds=0.0, cut=()):
@@ -57,3 +57,36 @@ def test_a_program_of_a_higher_order_is_dearer_and_grows():
     found = cost(square, linear)
     assert found.lines < 0.5 and found.growth < 0.5
     assert cost(linear, square).lines == cost(linear, linear).growth == 1.0
+
+
+COMPREHENSION = "def count(items):\n    return sum([1 for item in items for other in items if item is other])\n"
+FAILING = LINEAR.replace("+= 1", "+= 2")
+
+
+def counting(reference: str = LINEAR) -> Problem:
+    tests = (Test("count(range(3))", "3"), Test("count([])", "0"), Test("count(range(12))", "12"))
+    return Problem("count", "hand", "train", "Count.", "count", reference, tests)
+
+
+def test_what_is_dear_on_large_inputs_only_is_seen_there():
+    programs = [(text, counting()) for text in (SQUARE, COMPREHENSION, LINEAR, FAILING)]
+    with Sandbox(SandboxConfig(workers=1, rerun_share=0.0)) as sandbox:
+        square, comprehension, same, failing = cost_by_size(programs, sandbox)
+    small, large = square
+    assert (small.test.call, large.test.call) == ("count([])", "count(range(12))")
+    assert small.lines == 1.0 and small.opcodes > 0.9
+    assert large.lines < 0.15 and large.opcodes < 0.15
+    # On one line, so that lines see nothing; instructions do.
+    assert comprehension[1].lines == 1.0 and comprehension[1].opcodes < 0.15
+    assert [(each.lines, each.opcodes) for each in same] == [(1.0, 1.0)] * 2
+    assert all(0.0 < each.cpu <= 1.0 for pair in (square, comprehension, same) for each in pair)
+    assert failing is None
+
+
+def test_a_reference_that_is_too_long_to_be_counted_is_no_measure():
+    problem = counting()
+    long = Problem(**{**vars(problem), "tests": (Test("count(range(200_000))", "200000"),)})
+    with Sandbox(SandboxConfig(workers=1, rerun_share=0.0)) as sandbox:
+        (sizes,) = cost_by_size([(LINEAR, long)], sandbox)
+        assert cost_by_size([(LINEAR, counting(FAILING))], sandbox) == [None]
+    assert [(each.lines, each.opcodes) for each in sizes] == [(None, None)] * 2

@@ -91,6 +91,10 @@ def test_a_tree_becomes_a_domain(tree, tmp_path, capsys):
     assert funnel["dropped"] == {"too few examples": 1, "near-duplicate": 1, "close to a benchmark": 1}
     assert funnel["packages"] == {"tree": 1} and funnel["lines_per_minute"] > 0
     assert "/no/such/benchmark" in funnel["not_compared_with"][0]
+    # The copy and what is close to the benchmark are not in the corpus; `vague` says enough for it.
+    lines = [line for path in (run / "mine").glob("corpus-*.jsonl") for line in path.read_text().splitlines()]
+    assert sorted(json.loads(line)["id"] for line in lines) == ["corpus/tree/one.after", "corpus/tree/one.vague"]
+    assert funnel["corpus"] == {"functions": 2, "lines": 6, "near-duplicate": 1, "close to a benchmark": 1}
     assert "mine: kept" in capsys.readouterr().out
 
 

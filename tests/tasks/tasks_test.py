@@ -199,6 +199,38 @@ def test_a_mixture_holds_every_program_of_its_families_once(modules, dataset, tm
     assert unpacked(load_rows(tmp_path / "rows")) == want + want
 
 
+def test_a_mixture_is_exported_in_the_same_order_every_time(modules, dataset, tmp_path):
+    _, _, export, registry = modules
+    registry.register("toy_two", dataset, TOKENIZER, LENGTH)
+    registry.register_mixtures("both", ["toy", "toy_two"])
+    for name in ("one", "two"):
+        export.export_rows("both_prm", "train", LENGTH, "prm", tmp_path / name)
+    assert np.array_equal(load_rows(tmp_path / "one").tokens, load_rows(tmp_path / "two").tokens)
+
+
+def test_the_corpus_is_served_line_by_line(modules, tmp_path):
+    from prm_jax.tasks.corpus import register_corpus
+
+    seqio, _, export, _ = modules
+    rows = [
+        {"id": f"corpus/toy/{i}", "prompt": f"Add {i}.\n\ndef f(x):", "text": text, "provenance": "toy"}
+        for i, text in enumerate(["def f(x):\n    # é\n    return x\n", "x" * 200 + "\n", "def f(x): return 2\n"])
+    ]
+    (tmp_path / "corpus-train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "corpus-test.jsonl").write_text("")
+    assert register_corpus("toy", tmp_path, TOKENIZER, LENGTH) == "toy_corpus_sft"
+    task = seqio.get_mixture_or_task("toy_corpus_sft")
+    assert list(task.splits) == ["train"]
+    meta = export.export_rows("toy_corpus_sft", "train", LENGTH, "sft", tmp_path / "rows")
+    want = collections.Counter()
+    for row in (rows[0], rows[2]):
+        ids, start = program_row(row["prompt"], row["text"], TOKENIZER)
+        want[tuple(ids), tuple(int(index >= start) for index in range(len(ids)))] += 1
+    assert unpacked(load_rows(tmp_path / "rows")) == want and meta["dropped"] == 1
+    with pytest.raises(UserError, match="no corpus in"):
+        register_corpus("toy", tmp_path / "none", TOKENIZER, LENGTH)
+
+
 def test_prompts(modules, tmp_path):
     prompts = ["Add up.", "p" * 60, "Multiply."]
     problems = [Problem(f"toy/{i}", "toy", "train", prompt, "f", "", ()) for i, prompt in enumerate(prompts)]
