@@ -148,8 +148,9 @@ def lost_base_case(code: Code) -> Iterator[Edit]:
     """
     for block in code.blocks():
         for node in block[:-1]:
-            guard = isinstance(node, ast.If) and not node.orelse and not code.is_elif(node)
-            if guard and isinstance(node.body[-1], ast.Return | ast.Raise) and code.owns_lines(node):
+            if not isinstance(node, ast.If) or node.orelse or code.is_elif(node):
+                continue
+            if isinstance(node.body[-1], ast.Return | ast.Raise) and code.owns_lines(node):
                 yield Edit(code.line_start(node), code.line_end(node), "")
 
 
@@ -205,7 +206,8 @@ def mutable_default(code: Code) -> Iterator[Edit]:
         if not given.args or given.vararg or given.kwonlyargs or given.kwarg:
             continue
         taken = {each.arg for each in given.posonlyargs + given.args}
-        end = max(code.offset(*_end(node)) for node in (given.args[-1], *given.defaults))
+        last: list[ast.arg | ast.expr] = [given.args[-1], *given.defaults]
+        end = max(code.offset(*_end(node)) for node in last)
         for node in function.body[:-1]:
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=ast.List(elts=[]) | ast.Dict(keys=[])) if (
