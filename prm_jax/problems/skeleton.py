@@ -8,27 +8,16 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from typing import Any
 
 SPLIT_BUCKETS = {"train": range(6), "validation": range(6, 8), "test": range(8, 10)}
+_NAMES = {"id", "arg", "attr", "name"}
+_LATER_FIELDS = {"type_params"}  # Since Python 3.12.
 _SPLITS = [split for split, buckets in SPLIT_BUCKETS.items() for _ in buckets]
 
 
-class _Eraser(ast.NodeTransformer):
-    """Replaces every name and every literal by a placeholder; operators and structure stay."""
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        super().generic_visit(node)
-        for field in ("id", "arg", "attr", "name"):
-            if isinstance(getattr(node, field, None), str):
-                setattr(node, field, "_")
-        return node
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return ast.Constant(value=0)
-
-
 def skeleton(source: str) -> str:
-    """The dump of the syntax tree with names and literals erased.
+    """The syntax tree with names and literals erased, in the form of `ast.dump`.
 
     Args:
       source: a program that parses.
@@ -36,7 +25,26 @@ def skeleton(source: str) -> str:
     Returns:
       A string that is equal for two programs exactly if they differ in names and literals only.
     """
-    return ast.dump(_Eraser().visit(ast.parse(source)), annotate_fields=False)
+    return _shape(ast.parse(source))
+
+
+def _shape(node: Any) -> str:
+    """What `ast.dump(node, annotate_fields=False)` gives in Python 3.11, which other versions spell otherwise."""
+    if isinstance(node, ast.Constant):
+        return "Constant(0)"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_shape, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    parts, left_out = [], False
+    for field in node._fields:
+        value = getattr(node, field, None)
+        if value is None or field in _LATER_FIELDS:
+            left_out = True  # Behind it, fields are named.
+            continue
+        shape = "'_'" if field in _NAMES and isinstance(value, str) else _shape(value)
+        parts.append(f"{field}={shape}" if left_out else shape)
+    return f"{type(node).__name__}({', '.join(parts)})"
 
 
 def count_statements(source: str) -> int:
