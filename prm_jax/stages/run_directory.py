@@ -137,10 +137,10 @@ class RunDirectory:
 
 
 def write_json(path: epath.Path, value: Any) -> None:
-    """Writes JSON so that a reader finds the whole file or none."""
+    """Writes JSON so that a reader finds the whole file or none, its entries in the order that they have here."""
     temporary = path.parent / (path.name + ".tmp")
     try:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True))
+        temporary.write_text(json.dumps(value, indent=1))
         temporary.rename(path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,7 @@ from prm_jax.errors import UserError, is_full_disk
 from prm_jax.training.digest import digest
 
 _LOG = logging.getLogger(__name__)
+_SECONDS_OF_STRAGGLERS = 10.0
 _ERRORS_OF_READING = (ValueError, KeyError, TypeError, EOFError, FileNotFoundError)
 
 
@@ -84,6 +86,18 @@ def _from_array(array: Array, leaf: Any) -> Array:
 
 def _checksum(metadata: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps([metadata.get(name) for name in ("leaves", "digests", "extra")]).encode())
+
+
+def _remove(folder: epath.Path) -> None:
+    """Removes a folder into which threads of a failed save may write for a moment longer.
+
+    What withstands that is left: the next start of a job that writes there clears it.
+    """
+    until = time.monotonic() + _SECONDS_OF_STRAGGLERS
+    while folder.exists() and time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            folder.rmtree(missing_ok=True)
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -264,7 +278,7 @@ class Checkpointer:
             with contextlib.suppress(Exception):
                 opened.close()
         for leftover in self.directory.glob(f"{step}.orbax-checkpoint-tmp*"):
-            leftover.rmtree(missing_ok=True)
+            _remove(leftover)
 
     @contextlib.contextmanager
     def _telling_of_a_full_disk(self, step: int) -> Iterator[None]:
