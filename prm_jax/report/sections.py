@@ -24,6 +24,7 @@ from prm_jax.report.plots import (
     line_chart,
     reliability_diagram,
     series_class,
+    span_chart,
     stacked_bars,
 )
 from prm_jax.report.programs import program_view
@@ -85,6 +86,7 @@ def page(data: ReportData) -> dict[str, Any]:
         "curve_legend": [(arm, series_class(slots[arm])) for arm in slots if any(c.arm == arm for c in data.curves)],
         "prms": [_prm_view(prm) for prm in data.prms],
         "times": _time_figure(data),
+        "update_time": _update_figure(data),
         "time_total": seconds(sum(sum(time.seconds.values()) for time in data.times)),
         "programs": [program_view(shown) for shown in data.programs[:MOST_PROGRAMS]],
         "left_out": max(0, len(data.programs) - MOST_PROGRAMS),
@@ -239,3 +241,12 @@ def _time_figure(data: ReportData) -> Figure:
     rows = [(time.stage, [(part, slots[part], amount) for part, amount in time.seconds.items()]) for time in data.times]
     legend = tuple((part, series_class(slot)) for part, slot in slots.items())
     return Figure("Wall time", stacked_bars(rows, title="Wall time by stage", x_title="seconds"), legend)
+
+
+def _update_figure(data: ReportData) -> Figure:
+    shown = data.update_time
+    if shown is None:
+        return Figure("", Markup(""))
+    lanes = [(name, slot, spans) for slot, (name, spans) in enumerate(shown.lanes.items())]
+    drawing = span_chart(lanes, title="Where an update's time goes", x_title="seconds since the update began")
+    return Figure(f"Where an update's time goes: update {shown.update} of {shown.arm}, the median one", drawing)

