@@ -178,7 +178,7 @@ def stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, int, float]]]], *
 
 
 def span_chart(lanes: Sequence[tuple[str, int, Sequence[tuple[float, float]]]], *, title: str, x_title: str) -> Markup:
-    """What was done when, a lane for each kind of work: its name, colour slot and (start, end) pairs; "" without any."""
+    """What was done when, a lane for each kind of work: name, colour slot and (start, end) pairs; "" without any."""
     ends = [end for _, _, spans in lanes for _, end in spans]
     if not ends:
         return Markup("")
