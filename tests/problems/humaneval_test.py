@@ -41,6 +41,12 @@ def test_prompts_are_the_published_ones_to_the_byte(problems):
     assert hashlib.sha256("\0".join(published).encode()).hexdigest() == FROZEN
 
 
+def test_the_first_problems(problems):
+    assert HumanEvalSource(first=3).load() == problems[:3]
+    with pytest.raises(UserError, match="first is -1"):
+        HumanEvalSource(first=-1)
+
+
 def test_plain_asserts_become_calls(problems):
     first = problems[0]
     assert len(first.tests) == 7
