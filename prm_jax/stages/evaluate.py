@@ -69,7 +69,7 @@ class Policy:
 
 
 def evaluate(experiment: Experiment, run_dir: str) -> None:
-    """Evaluates checkpoint, SFT policy, every finished arm and the PRM into `<run_dir>/evaluate/…`; prints the table."""
+    """Evaluates all policies that are there, and the PRM, into `<run_dir>/evaluate/…`, and prints the table."""
     run = RunDirectory(run_dir)
     stages = ["sft", *(f"ppo/{arm.name}" for arm in experiment.arms if run.is_done(f"ppo/{arm.name}"))]
     policies = [Policy(name, None, part) for name, part in base_policies(experiment).items()]
@@ -128,7 +128,7 @@ def policy_names(experiment: Experiment) -> list[str]:
 
 
 def base_policies(experiment: Experiment) -> dict[str, str]:
-    """The rows of the published checkpoint, if the run starts from one, each with the `ProblemSets` that it is asked."""
+    """The rows of the published checkpoint, none where there is none, each with the `ProblemSets` that it is asked."""
     if not experiment.pretrained.path:
         return {}
     return {"base": "evaluation"} | ({"base_few_shot": "few_shot"} if experiment.problems.few_shot else {})
