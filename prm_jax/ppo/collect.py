@@ -126,8 +126,8 @@ class Collector:
         return repeat_prompts(drawn, config.samples_per_prompt), seeds
 
     def _chunks(self) -> Iterator[slice]:
-        size = self.config.batch_size // self.config.rollout_chunks
-        return (slice(start, start + size) for start in range(0, self.config.batch_size, size))
+        size, rows = self.config.chunk_size, self.config.batch_size
+        return (slice(start, start + size) for start in range(0, rows, size))
 
     def _sample(self, params: Any, prompts: PromptBatch, seeds: UInt32[np.ndarray, " b"]) -> Completions:
         return sample(

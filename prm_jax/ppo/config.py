@@ -133,3 +133,8 @@ class PpoConfig:
     def batch_size(self) -> int:
         """Programs of a rollout."""
         return self.prompts_per_update * self.samples_per_prompt
+
+    @property
+    def chunk_size(self) -> int:
+        """Programs that are sampled together."""
+        return self.batch_size // self.rollout_chunks
