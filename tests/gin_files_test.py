@@ -8,6 +8,8 @@ import pytest
 import gin
 from prm_jax import cli
 from prm_jax.ppo.arms import Arm
+from prm_jax.problems.humaneval import HumanEvalSource
+from prm_jax.stages.evaluate import base_policies
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.problem_sets import problems_of
 
@@ -23,6 +25,7 @@ OVERLAYS = {*ABLATIONS, *DOMAINS, *MESHES} | {
     "gin/guided.gin",
     "gin/local_tiny.gin",
     "gin/pretrained.gin",
+    "gin/smollm2_accelerator.gin",
     "gin/data/humaneval.gin",
     "gin/data/jsonl.gin",
     "gin/data/mined.gin",
@@ -157,3 +160,22 @@ def test_quality_without_a_scope_is_added_to_every_arm(tmp_path):
     )
     arms = resolve("gin/quickstart.gin", str(overlay)).arms
     assert len(arms) > 1 and all(arm.quality is not None for arm in arms)
+
+
+def test_smollm2_is_measured_on_the_same_problems_before_and_after_training():
+    small = resolve("gin/mbpp_smollm2.gin")
+    (asked,), (shown,) = small.problems.evaluation, small.problems.few_shot
+    assert (asked.protocol, shown.protocol) == ("mbpp-v1", "mbpp-v1-three-shot")
+    assert dataclasses.replace(asked, protocol=shown.protocol) == shown and asked.first == 100
+    assert base_policies(small) == {"base": "evaluation", "base_few_shot": "few_shot"}
+    assert small.sampling.max_new_tokens == small.ppo.max_new_tokens and small.evaluation.samples_per_problem == 10
+    whole = resolve("gin/mbpp_smollm2.gin", "gin/smollm2_accelerator.gin")
+    assert [source.first for source in (*whole.problems.evaluation, *whole.problems.few_shot)] == [0, 0]
+    assert whole.evaluation.samples_per_problem == 80
+    human = resolve("gin/humaneval_smollm2.gin")
+    assert base_policies(human) == {"base": "evaluation"} and human.problems.evaluation == (HumanEvalSource(100),)
+    assert human.ppo == small.ppo and "\ndef" in human.sampling.stop
+
+
+def test_without_a_checkpoint_there_is_no_base_to_measure():
+    assert base_policies(resolve("gin/data/mbpp.gin")) == {}

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from prm_jax.errors import UserError
-from prm_jax.evaluation.bootstrap import RESAMPLES, Interval, mean_interval, paired_difference_interval
+from prm_jax.evaluation.bootstrap import NOTHING, RESAMPLES, Interval, mean_interval, paired_difference_interval
 from prm_jax.evaluation.pass_at_k import pass_at_k
 from prm_jax.evaluation.samples import GradedSample
 
-BASELINES = ("sft", "outcome")
-"""What the claim is measured against: no RL, and RL from the outcome alone."""
+BASELINES = ("sft", "outcome", "base")
+"""What the claim is measured against: no RL, RL from the outcome alone, and the checkpoint that a run started from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +56,7 @@ class PolicyResult:
       neutral_share: share of comments, blank lines and docstrings among all steps.
       visible_only_share: share of samples that pass the visible tests and fail a hidden one.
       unknown_share: share of samples that the sandbox could not judge; they count nowhere else.
+      pass_at_80: as `pass_at_10`.
     """
 
     name: str
@@ -69,6 +70,7 @@ class PolicyResult:
     neutral_share: float
     visible_only_share: float
     unknown_share: float
+    pass_at_80: Interval = NOTHING
 
 
 def policy_result(
@@ -108,6 +110,7 @@ def policy_result(
         neutral_share=neutral / (steps + neutral) if steps + neutral else float("nan"),
         visible_only_share=_mean(known, lambda sample: sample.visible_only),
         unknown_share=_mean(samples, lambda sample: not sample.known),
+        pass_at_80=interval(80, counts),
     )
 
 

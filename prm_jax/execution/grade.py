@@ -55,13 +55,16 @@ def grade(
     limits: Mapping[str, float] | None = None,
     trace: bool = False,
 ) -> list[Verdict]:
-    """Verdicts on program texts, in order; `limits` are CPU seconds per call by problem id (else 1 s)."""
+    """Verdicts on program texts behind their problems' heads, in order.
+
+    `limits` are CPU seconds per call by problem id (else 1 s).
+    """
     limits = limits or {}
     return sandbox.run(
         [
             program_for(
                 problem,
-                text,
+                problem.head + text,
                 hidden=hidden,
                 cpu_seconds=limits.get(problem.id, DEFAULT_CPU_SECONDS),
                 trace=trace,

@@ -27,11 +27,23 @@ def divided(work: Callable[[slice], Sequence[Result]], count: int) -> list[Resul
     Returns:
       One result for each row, in order.
     """
+    return gathered(work(own_rows(count)))
+
+
+def own_rows(count: int) -> slice:
+    """This host's part of so many rows; neighbours stay together."""
     hosts, host = jax.process_count(), jax.process_index()
-    own = list(work(slice(count * host // hosts, count * (host + 1) // hosts)))
-    if hosts == 1:
-        return own
-    message = np.frombuffer(pickle.dumps(own), np.uint8)
+    return slice(count * host // hosts, count * (host + 1) // hosts)
+
+
+def gathered(own: Sequence[Result]) -> list[Result]:
+    """The results of all hosts' parts, in order.
+
+    A collective operation: every host calls it at the same point of the order in which it runs programs on its devices.
+    """
+    if jax.process_count() == 1:
+        return list(own)
+    message = np.frombuffer(pickle.dumps(list(own)), np.uint8)
     sizes = multihost_utils.process_allgather(np.array(message.size))
     messages = multihost_utils.process_allgather(np.pad(message, (0, int(sizes.max()) - message.size)))
     parts = (pickle.loads(row[:size].tobytes()) for row, size in zip(messages, sizes, strict=True))

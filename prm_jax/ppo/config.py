@@ -60,6 +60,11 @@ class PpoConfig:
         policy can learn to cheat those.
       checkpoint_every: updates between checkpoints.
       evaluate_every: updates between calls of the stage's evaluation; 0 never evaluates.
+      rollout_chunks: parts into which a rollout's prompts are cut. While the devices sample a part, each host verifies
+        the part before it; the programs are the same, up to near ties.
+      one_step_off: whether a rollout is sampled before the update before it, so that all of its verification runs
+        beside that update. The loss then corrects for the older policy, see `losses.policy_loss`.
+      importance_cap: at which the importance weights of that correction are truncated.
       seed: of prompts, sampling and minibatches.
     """
 
@@ -93,6 +98,9 @@ class PpoConfig:
     in_child_tests: bool = False
     checkpoint_every: int = 10
     evaluate_every: int = 0
+    rollout_chunks: int = 1
+    one_step_off: bool = False
+    importance_cap: float = 2.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -105,6 +113,13 @@ class PpoConfig:
                 f"PpoConfig.minibatches is {self.minibatches}, which does not divide the rollout's {self.batch_size} "
                 "programs (prompts_per_update x samples_per_prompt); give a divisor"
             )
+        if self.rollout_chunks < 1 or self.prompts_per_update % self.rollout_chunks:
+            raise UserError(
+                f"PpoConfig.rollout_chunks is {self.rollout_chunks}, which does not divide the rollout's "
+                f"{self.prompts_per_update} prompts; give a divisor"
+            )
+        if self.importance_cap < 1:
+            raise UserError(f"PpoConfig.importance_cap is {self.importance_cap}; give 1 or more")
         if self.group_baseline and self.samples_per_prompt < 2:
             raise UserError("PpoConfig.group_baseline needs samples_per_prompt of at least 2: one sample has no group")
         if self.warmup_updates < 0:
@@ -118,3 +133,8 @@ class PpoConfig:
     def batch_size(self) -> int:
         """Programs of a rollout."""
         return self.prompts_per_update * self.samples_per_prompt
+
+    @property
+    def chunk_size(self) -> int:
+        """Programs that are sampled together."""
+        return self.batch_size // self.rollout_chunks

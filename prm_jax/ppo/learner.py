@@ -6,10 +6,8 @@ often, and keeps checkpoints and logs. All that an update draws depends on the s
 
 from __future__ import annotations
 
-import contextlib
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,22 +17,18 @@ import numpy as np
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
 from prm_jax.models.config import ModelConfig
-from prm_jax.parallel.hosts import divided
 from prm_jax.ppo import advantages, critic, inputs, monitor, online, scoring
 from prm_jax.ppo.arms import Arm
+from prm_jax.ppo.collect import Collected, Collector, Pending
 from prm_jax.ppo.config import PpoConfig
 from prm_jax.ppo.rewards import RewardInputs, token_rewards
-from prm_jax.ppo.rollout import Rollout, StepTable, assemble, repeat_prompts, step_table
+from prm_jax.ppo.rollout import Rollout, StepTable
+from prm_jax.ppo.timeline import HIDDEN, PHASES, Span, Timeline, seconds_by_phase
 from prm_jax.ppo.update import PpoState, init_state, make_update
 from prm_jax.ppo.verify import Verified, Verify
 from prm_jax.problems.problem import Problem
-from prm_jax.sampling.rules import SamplingConfig
-from prm_jax.sampling.sample import sample
 from prm_jax.text.tokenizer import Tokenizer
-from prm_jax.training.data import batches
 from prm_jax.training.finite import NotFinite, first_not_finite, leaf_name
-
-PHASES = ("rollout", "verification", "scoring", "update", "refresh")
 
 
 class Learner:
@@ -52,14 +46,20 @@ class Learner:
         verify: Verify,
     ) -> None:
         self.config, self.arm, self.model, self.reference = config, arm, model, reference
-        self.prompts, self.problems, self.tokenizer, self.verify = prompts, problems, tokenizer, verify
-        self.sampling = SamplingConfig(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+        self.prompts = prompts
+        self.timeline = Timeline()
+        self.collector = Collector(config, model, prompts, problems, tokenizer, verify, arm.exact_labels, self.timeline)
         self.update = make_update(config, model, arm.critic)
         self.refresh = None if arm.refresh is None else online.make_refresh(arm.refresh, model, config.widths)
         self.state: PpoState
         self.refreshed: online.RefreshState | None = None
         self.frozen_scorer: Any = None
-        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.pending: Pending | None = None
+        self.seconds = dict.fromkeys((*PHASES, HIDDEN), 0.0)
+
+    def close(self) -> None:
+        """Ends the thread that verifies."""
+        self.collector.close()
 
     def start(self, policy_params: Any, scorer_params: Any | None) -> None:
         """The state before the first update."""
@@ -83,74 +83,65 @@ class Learner:
 
     def tree(self) -> dict[str, Any]:
         """All arrays that the next update depends on."""
-        return {"state": self.state} | ({} if self.refreshed is None else {"refresh": self.refreshed})
+        tree: dict[str, Any] = {"state": self.state}
+        if self.refreshed is not None:
+            tree["refresh"] = self.refreshed
+        if self.config.one_step_off:
+            tree["ahead"] = self.collector.empty() if self.pending is None else self.pending.completions
+        return tree
 
     def take(self, tree: dict[str, Any]) -> None:
         """Takes up what `tree` gave."""
         self.state, self.refreshed = tree["state"], tree.get("refresh")
+        if self.config.one_step_off and (done := int(self.state.step)) < self.config.updates:
+            self.pending = self.collector.again(tree["ahead"], done)
 
-    def one_update(self, index: int) -> tuple[dict[str, float], dict[str, float]]:
+    def one_update(self, index: int) -> tuple[dict[str, float], tuple[Span, ...]]:
         """Update number `index`, from 0: one rollout and what is learnt from it.
 
         Returns:
-          Metrics, and the seconds of each phase.
+          Metrics, and when each part of the work was done.
         """
-        before = dict(self.seconds)
-        with self._timed("rollout"):
-            rollout, table, finished = self._sample(index)
-        with self._timed("verification"):
-            chosen = [self.problems[problem] for problem in np.asarray(rollout.problem)]
-            verified = divided(
-                lambda own: self.verify(chosen[own], table.texts[own], self.arm.exact_labels), len(chosen)
-            )
-            known = np.array([entry.known for entry in verified])
-            self._check_unknown(known, index)
-        with self._timed("scoring"):
+        self.timeline.begin()
+        collected = self._collect(index)
+        rollout, table, verified = collected.rollout, collected.table, collected.verified
+        known = np.array([entry.known for entry in verified])
+        self._check_unknown(known, index)
+        with self.timeline.span("scoring"):
             rollout, token_scores, gap = self._score(rollout.replace(known=jnp.asarray(known)))
-            seen = inputs.gather(rollout, table, verified, finished, token_scores, index)
+            seen = inputs.gather(rollout, table, verified, collected.finished, token_scores, index)
             rewards, judged = token_rewards(self.arm.rule, seen, rollout.known)
             rollout = rollout.replace(rewards=rewards, judged=judged)
             if self.arm.critic == "prm" and index == 0:
                 rollout = self._fit_critic(rollout)
             jax.block_until_ready(rollout)
         metrics = self._describe(rollout, table, verified, seen) | {"rollout/logprob_gap": float(gap)}
-        with self._timed("update"):
+        with self.timeline.span("update"):
             self.state, learnt = self.update(self.state, rollout, self._key(index, 0))
             metrics |= {f"update/{name}": float(value) for name, value in jax.device_get(learnt).items()}
         self._check_finite(metrics, rollout, index)
         if self.refreshed is not None:
-            with self._timed("refresh"):
+            with self.timeline.span("refresh"):
                 metrics |= self._follow(rollout, table, verified, token_scores, index)
-        return metrics, {phase: self.seconds[phase] - before[phase] for phase in PHASES}
+        if self.pending is not None:
+            self.collector.wait(self.pending)  # What comes between two updates may need the sandbox.
+        spans = self.timeline.take()
+        for phase, seconds in seconds_by_phase(spans).items():
+            self.seconds[phase] += seconds
+        return metrics, spans
+
+    def _collect(self, index: int) -> Collected:
+        """The update's rollout; one step off the policy, the next update's is sampled first."""
+        pending = self.pending or self.collector.begin(self.state.params, index)
+        self.pending = None
+        if self.config.one_step_off and index + 1 < self.config.updates:
+            self.pending = self.collector.begin(self.state.params, index + 1)
+        return self.collector.finish(pending)
 
     def _key(self, index: int, purpose: int) -> jax.Array:
         # Offset by one: `start` has used number 0 for the critic.
         key = jax.random.fold_in(jax.random.key(self.config.seed), index + 1)
         return jax.random.fold_in(key, purpose)
-
-    @contextlib.contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
-        start = time.monotonic()
-        yield
-        self.seconds[phase] += time.monotonic() - start
-
-    def _sample(self, index: int) -> tuple[Rollout, StepTable, np.ndarray]:
-        config = self.config
-        drawn = next(batches(self.prompts, config.prompts_per_update, config.seed, index))
-        group = repeat_prompts(drawn, config.samples_per_prompt)
-        seeds = np.random.default_rng((config.seed, index)).integers(2**32, size=config.batch_size, dtype=np.uint32)
-        completions = jax.device_get(
-            sample(
-                self.state.params,
-                group,
-                jnp.asarray(seeds),
-                model=self.model,
-                config=self.sampling,
-                eos_id=self.tokenizer.eos_id,
-            )
-        )
-        rollout = assemble(group, completions)
-        return rollout, step_table(group, completions, self.tokenizer), np.asarray(completions.finished)
 
     def _score(self, rollout: Rollout) -> tuple[Rollout, np.ndarray | None, jax.Array]:
         batch = self.config.score_batch
@@ -165,6 +156,8 @@ class Learner:
             batch=batch,
             widths=self.config.widths,
         )
+        if self.config.one_step_off:
+            rollout = rollout.replace(behaviour=rollout.logprobs)
         # What the hosts read stays as it is, whole on each of them.
         rollout = rollout.replace(logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
         if self.scorer is None:

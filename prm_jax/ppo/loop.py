@@ -8,26 +8,28 @@ checkpoint. What an update does is in `learner.py`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 from etils import epath
 
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import Interrupted, UserError
 from prm_jax.models.config import ModelConfig
+from prm_jax.parallel.processes import is_first
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.config import PpoConfig
 from prm_jax.ppo.learner import Learner
+from prm_jax.ppo.timeline import FILE_NAME, Span, seconds_by_phase, to_row
 from prm_jax.ppo.verify import Verify
 from prm_jax.problems.problem import Problem
 from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.checkpoint import Checkpointer
 from prm_jax.training.finite import NotFinite
 from prm_jax.training.interrupt import StopRequest
-from prm_jax.training.metrics import MetricsWriter
+from prm_jax.training.metrics import MetricsWriter, StepRows
 from prm_jax.training.progress import Progress
 
 Evaluate = Callable[[Any, int], dict[str, float]]
@@ -41,7 +43,7 @@ class PpoResult:
       params: the policy after the last update.
       scorer_params: the PRM or ORM at the end, refreshed or not; None where the arm has none.
       history: the evaluations, each with its `step`.
-      seconds: wall seconds by phase (`learner.PHASES`) over the whole run, resumed parts included.
+      seconds: wall seconds by phase (`timeline.seconds_by_phase`) over the whole run, resumed parts included.
     """
 
     params: Any
@@ -99,21 +101,50 @@ def train(
     if arm.scorer is not None and scorer_params is None:
         raise UserError(f"arm {arm.name} reads a {arm.scorer}, but none was given; train it first")
     directory = epath.Path(directory)
-    with Checkpointer(directory / "checkpoints", keep) as checkpoints:
-        learner = Learner(config, arm, model, reference_params, prompts, problems, tokenizer, verify)
+    with (
+        Checkpointer(directory / "checkpoints", keep) as checkpoints,
+        contextlib.closing(
+            Learner(config, arm, model, reference_params, prompts, problems, tokenizer, verify)
+        ) as learner,
+    ):
         learner.start(policy_params, scorer_params)
         run = _Run(config, arm, learner, evaluate, checkpoints)
         start = run.resume()
         if start < config.updates:
             with (
                 StopRequest() as stop,
-                MetricsWriter(directory, start, enabled=jax.process_index() == 0) as writer,
+                _Log(directory, start) as log,
                 Progress(label, config.updates, start) as progress,
             ):
                 if start:
                     progress.say(f"{label}: going on from update {start}")
-                run.updates(start, stop, writer, progress)
+                run.updates(start, stop, log, progress)
         return run.result()
+
+
+class _Log:
+    """What a run writes while it goes on, on the first host: metrics, and the timeline of each update."""
+
+    def __init__(self, directory: epath.Path, start: int) -> None:
+        self._metrics = MetricsWriter(directory, start, enabled=is_first())
+        self._timeline = StepRows(directory / FILE_NAME, start) if is_first() else None
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.close()
+        if self._timeline is not None:
+            self._timeline.close()
+
+    def metrics(self, step: int, metrics: dict[str, float]) -> None:
+        self._metrics.write(step, metrics)
+
+    def update(self, step: int, metrics: dict[str, float], spans: Sequence[Span]) -> None:
+        seconds = {f"seconds/{phase}": value for phase, value in seconds_by_phase(spans).items()}
+        self._metrics.write(step, metrics, timings=seconds)
+        if self._timeline is not None:
+            self._timeline.write(step, to_row(spans))
 
 
 class _Run:
@@ -141,26 +172,26 @@ class _Run:
                 f"{wanted}; give that configuration, or another directory"
             )
         self.learner.take(tree)
-        self.learner.seconds = extra["seconds"]
+        self.learner.seconds |= extra["seconds"]
         self.history, self.saved = extra["history"], step
         return step
 
-    def updates(self, start: int, stop: StopRequest, writer: MetricsWriter, progress: Progress) -> None:
+    def updates(self, start: int, stop: StopRequest, log: _Log, progress: Progress) -> None:
         """All updates from number `start` on, or up to a request to stop."""
         if start == 0:
-            self._evaluate_at(0, writer)
+            self._evaluate_at(0, log)
         for done in range(start + 1, self.config.updates + 1):
             try:
-                metrics, seconds = self.learner.one_update(done - 1)
+                metrics, spans = self.learner.one_update(done - 1)
             except NotFinite as error:
                 raise UserError(
                     f"{error}; {self.checkpoints.last_good()}: lower the learning rate and run again in another "
                     "directory"
                 ) from error
-            writer.write(done, metrics, timings={f"seconds/{phase}": value for phase, value in seconds.items()})
+            log.update(done, metrics, spans)
             last, every = done == self.config.updates, self.config.evaluate_every
             if last or (every and done % every == 0):
-                self._evaluate_at(done, writer)
+                self._evaluate_at(done, log)
             progress.update(done, {"pass": metrics["rollout/pass_rate"], "kl": metrics["update/kl"]})
             stopping = stop.agreed()
             if last or stopping or done % self.config.checkpoint_every == 0:
@@ -178,12 +209,12 @@ class _Run:
         learner = self.learner
         return PpoResult(learner.state.params, learner.scorer, tuple(self.history), dict(learner.seconds))
 
-    def _evaluate_at(self, step: int, writer: MetricsWriter) -> None:
+    def _evaluate_at(self, step: int, log: _Log) -> None:
         if self.evaluate is None:
             return
         metrics = {name: float(value) for name, value in self.evaluate(self.learner.state.params, step).items()}
         self.history.append({"step": step, **metrics})
-        writer.write(step, {f"evaluation/{name}": value for name, value in metrics.items()})
+        log.metrics(step, {f"evaluation/{name}": value for name, value in metrics.items()})
 
     def _save(self, step: int) -> None:
         if self.saved == step:

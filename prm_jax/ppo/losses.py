@@ -23,6 +23,7 @@ def policy_loss(
     mask: Bool[Array, "B T"],
     clip: float,
     dual_clip: float = 0.0,
+    weights: Float[Array, "B T"] | None = None,
 ) -> Loss:
     """The clipped surrogate, negated (Schulman et al. 2017, equation 7), as a token mean.
 
@@ -30,9 +31,14 @@ def policy_loss(
     ever written would outweigh the batch. `dual_clip` keeps it above dual_clip x A (Ye et al. 2020, "Mastering Complex
     Control in MOBA Games"); 0 turns that off.
 
+    Where an older policy sampled the tokens, this is the decoupled objective (Hilton et al. 2021, "Batch
+    size-invariance for policy optimization"): `old_logprobs` are those of the proximal policy, against which the ratio
+    is taken and clipped, and each token's term is multiplied by `weights`, see `importance_weights`. With weights of
+    1, as where the two policies agree, it is the surrogate above.
+
     Returns:
       The loss, and `clip_fraction` (share of tokens whose ratio left [1 - clip, 1 + clip]) and `update_kl`
-      (k3 estimate of the divergence between the sampling policy and this one).
+      (k3 estimate of the divergence between the proximal policy, which else is the sampling one, and this one).
     """
     # Outside the mask the difference may be anything, and exp of it may overflow into the gradient.
     change = jnp.where(mask, logprobs - old_logprobs, 0.0)
@@ -42,11 +48,35 @@ def policy_loss(
     surrogate = jnp.minimum(ratio * advantages, clipped * advantages)
     if dual_clip > 0:
         surrogate = jnp.where(advantages < 0, jnp.maximum(surrogate, dual_clip * advantages), surrogate)
+    if weights is not None:
+        surrogate = surrogate * weights
     metrics = {
         "clip_fraction": masked_mean((jnp.abs(ratio - 1.0) > clip).astype(jnp.float32), mask),
         "update_kl": masked_mean(ratio - 1.0 - change, mask),
     }
     return -masked_mean(surrogate, mask), metrics
+
+
+def importance_weights(
+    logprobs: Float[Array, "B T"], behaviour: Float[Array, "B T"], mask: Bool[Array, "B T"], cap: float
+) -> tuple[Float[Array, "B T"], dict[str, Float[Array, ""]]]:
+    """min(pi_proximal / pi_behaviour, cap) of each token, 1 outside the mask: truncated importance sampling.
+
+    Truncation (Ionides 2008) bounds the variance that a token which the older policy hardly ever wrote would bring, at
+    the price of a bias towards that policy. Each token's own ratio, not the product over those before it, as in Hilton
+    et al. 2021: what the older policy wrote before a token is taken as it is.
+
+    Returns:
+      The weights, and `importance_mean` and `importance_max` (both before truncation) and `importance_truncated`
+      (share of tokens whose weight was cut).
+    """
+    plain = jnp.exp(jnp.where(mask, logprobs - behaviour, 0.0))
+    metrics = {
+        "importance_mean": masked_mean(plain, mask),
+        "importance_max": jnp.max(jnp.where(mask, plain, 0.0)),
+        "importance_truncated": masked_mean((plain > cap).astype(jnp.float32), mask),
+    }
+    return jnp.minimum(plain, cap), metrics
 
 
 def value_loss(

@@ -39,6 +39,8 @@ class Rollout(flax.struct.PyTreeNode):
       problem: index into the host's table of problems.
       known: False where the verdict is unknown: the row is then outside every loss and statistic.
       judged: False on the tokens that the reward rule cannot judge: they are outside every loss.
+      behaviour: where an earlier policy sampled the rows, its log-probability of each sampled token; `logprobs` are
+        then those of the policy that is to learn. None where that policy sampled them itself.
     """
 
     tokens: Int[Array, "B T"]
@@ -52,6 +54,7 @@ class Rollout(flax.struct.PyTreeNode):
     problem: Int[Array, " B"]
     known: Bool[Array, " B"]
     judged: Bool[Array, "B T"]
+    behaviour: Float[Array, "B T"] | None = None
 
     @property
     def mask(self) -> Bool[Array, "B T"]:
@@ -136,6 +139,11 @@ def completion_ids(completions: Any, row: int) -> list[int]:
     return [int(i) for i in np.asarray(completions.tokens[row])[: int(completions.lengths[row])]]
 
 
+def program_text(ids: Sequence[int], tokenizer: Tokenizer) -> str:
+    """The program that sampled ids stand for."""
+    return tokenizer.decode([i for i in ids if i != tokenizer.eos_id])
+
+
 def step_table(prompts: PromptBatch, completions: Any, tokenizer: Tokenizer) -> StepTable:
     """Finds the steps of sampled programs and the tokens on which they end.
 
@@ -150,7 +158,7 @@ def step_table(prompts: PromptBatch, completions: Any, tokenizer: Tokenizer) -> 
     texts, all_steps, all_ends = [], [], []
     for row, start in enumerate(np.asarray(prompts.lengths)):
         ids = completion_ids(completions, row)
-        text = tokenizer.decode([i for i in ids if i != tokenizer.eos_id])
+        text = program_text(ids, tokenizer)
         steps = split_steps(text)
         ends = step_end_tokens(ids, tokenizer, steps)
         texts.append(text)

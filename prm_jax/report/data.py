@@ -39,6 +39,21 @@ class StageTime:
 
 
 @dataclasses.dataclass(frozen=True)
+class UpdateTime:
+    """What one update did when.
+
+    Attributes:
+      arm: whose update it was.
+      update: its number, from 1.
+      lanes: by what was done, e.g. `"verification"`, from when to when, in seconds since the update began.
+    """
+
+    arm: str
+    update: int
+    lanes: dict[str, tuple[tuple[float, float], ...]]
+
+
+@dataclasses.dataclass(frozen=True)
 class ShownProgram:
     """One program to show: the policy that wrote it, and its steps with scores and the interpreter's labels."""
 
@@ -60,6 +75,7 @@ class ReportData:
       curves: of the arms' training.
       prms: the process reward models.
       times: the stages, in order.
+      update_time: one update; None where there was none.
       programs: to be shown line by line.
     """
 
@@ -72,4 +88,5 @@ class ReportData:
     curves: tuple[Curve, ...] = ()
     prms: tuple[PrmResult, ...] = ()
     times: tuple[StageTime, ...] = ()
+    update_time: UpdateTime | None = None
     programs: tuple[ShownProgram, ...] = ()

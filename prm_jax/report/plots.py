@@ -1,4 +1,4 @@
-"""The report's charts as strings of SVG: a line chart with bands, bars with intervals, stacked bars, reliability.
+"""The report's charts as strings of SVG: a lines with bands, bars, stacked bars, spans of time, reliability.
 
 `sections.py` calls these. Each takes plain numbers and gives one `<svg>` element, to stand inside the page, whose
 style sheet colours it. Every mark has a tooltip with its numbers, without a script.
@@ -174,6 +174,26 @@ def stacked_bars(rows: Sequence[tuple[str, Sequence[tuple[str, int, float]]]], *
             drawn.append(element("rect", tip, x=left, y=top + 5, width=width, height=_ROW - 10, class_=fill))
             done += amount
         drawn.append(element("text", f"{total:,.0f}", x=x(total) + 6, y=top + _ROW / 2 + 4, class_="value"))
+    return svg(_WIDTH, bottom + 44, title, group(drawn))
+
+
+def span_chart(lanes: Sequence[tuple[str, int, Sequence[tuple[float, float]]]], *, title: str, x_title: str) -> Markup:
+    """What was done when, a lane for each kind of work: name, colour slot and (start, end) pairs; "" without any."""
+    ends = [end for _, _, spans in lanes for _, end in spans]
+    if not ends:
+        return Markup("")
+    ticks = round_ticks(min(0.0, *(start for _, _, spans in lanes for start, _ in spans)), max(ends))
+    x = Scale(ticks[0], ticks[-1], _LABELS, _WIDTH - 48)
+    bottom = 10 + _ROW * len(lanes)
+    drawn = [_vertical_grid(x, ticks, bottom, x_title, False)]
+    for i, (name, slot, spans) in enumerate(lanes):
+        top = 10 + _ROW * i
+        drawn.append(element("text", _short(name), x=_LABELS - 8, y=top + _ROW / 2 + 4, text_anchor="end"))
+        for start, end in spans:
+            tip = element("title", f"{name}: {start:.2f} to {end:.2f}")
+            # A hair narrower, so that neighbours can be told apart.
+            width, fill = max(x(end) - x(start) - 1, 0.5), f"bar {series_class(slot)}"
+            drawn.append(element("rect", tip, x=x(start), y=top + 7, width=width, height=_ROW - 14, class_=fill))
     return svg(_WIDTH, bottom + 44, title, group(drawn))
 
 

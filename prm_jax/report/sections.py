@@ -24,6 +24,7 @@ from prm_jax.report.plots import (
     line_chart,
     reliability_diagram,
     series_class,
+    span_chart,
     stacked_bars,
 )
 from prm_jax.report.programs import program_view
@@ -77,6 +78,7 @@ def page(data: ReportData) -> dict[str, Any]:
         "configuration": {key: value[:_MOST_CONFIGURATION] for key, value in data.configuration.items()},
         "baselines": list(differences(data.results, data.baselines)),
         "headline": headline_rows(data, slots),
+        "many_samples": any(math.isfinite(result.pass_at_80.value) for result in data.results),
         "headline_figures": _headline_figures(data, slots),
         "difficulties": _difficulties(data.results),
         "curves": _curve_figures(data, CURVES, slots),
@@ -85,6 +87,7 @@ def page(data: ReportData) -> dict[str, Any]:
         "curve_legend": [(arm, series_class(slots[arm])) for arm in slots if any(c.arm == arm for c in data.curves)],
         "prms": [_prm_view(prm) for prm in data.prms],
         "times": _time_figure(data),
+        "update_time": _update_figure(data),
         "time_total": seconds(sum(sum(time.seconds.values()) for time in data.times)),
         "programs": [program_view(shown) for shown in data.programs[:MOST_PROGRAMS]],
         "left_out": max(0, len(data.programs) - MOST_PROGRAMS),
@@ -113,6 +116,8 @@ def headline_rows(data: ReportData, slots: dict[str, int]) -> list[dict[str, Any
                 "pass_at_1_range": percent_range(result.pass_at_1),
                 "pass_at_10": percent(result.pass_at_10.value),
                 "pass_at_10_range": percent_range(result.pass_at_10),
+                "pass_at_80": percent(result.pass_at_80.value),
+                "pass_at_80_range": percent_range(result.pass_at_80),
                 "differences": [_difference(of.get(result.name, NOTHING)) for of in compared.values()],
                 "by_difficulty": [
                     (percent(of.value), percent_range(of))
@@ -239,3 +244,12 @@ def _time_figure(data: ReportData) -> Figure:
     rows = [(time.stage, [(part, slots[part], amount) for part, amount in time.seconds.items()]) for time in data.times]
     legend = tuple((part, series_class(slot)) for part, slot in slots.items())
     return Figure("Wall time", stacked_bars(rows, title="Wall time by stage", x_title="seconds"), legend)
+
+
+def _update_figure(data: ReportData) -> Figure:
+    shown = data.update_time
+    if shown is None:
+        return Figure("", Markup(""))
+    lanes = [(name, slot, spans) for slot, (name, spans) in enumerate(shown.lanes.items())]
+    drawing = span_chart(lanes, title="Where an update's time goes", x_title="seconds since the update began")
+    return Figure(f"Where an update's time goes: update {shown.update} of {shown.arm}, the median one", drawing)

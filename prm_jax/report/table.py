@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 
 from rich import box
@@ -28,13 +29,15 @@ def results_table(results: Sequence[PolicyResult], baselines: Sequence[str] = BA
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("policy", no_wrap=True)
     against = [f"vs {baseline}" for baseline in compared]
-    for heading in ("pass@1 %", "pass@10 %", *against, "tokens", "steps", "visible only %"):
+    many = any(math.isfinite(result.pass_at_80.value) for result in results)
+    for heading in ("pass@1 %", "pass@10 %", *["pass@80 %"] * many, *against, "tokens", "steps", "visible only %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
         table.add_row(
             Text(result.name),
             f"{percent(result.pass_at_1.value)} ({percent_range(result.pass_at_1)})",
             percent(result.pass_at_10.value),
+            *[percent(result.pass_at_80.value)] * many,
             *(_difference(of.get(result.name)) for of in compared.values()),
             number(result.mean_tokens, 1),
             number(result.mean_steps, 1),

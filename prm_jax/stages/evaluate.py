@@ -1,6 +1,7 @@
 """Stage `evaluate`: trained policies and scorers in, results out: pass@k of each policy, and how the PRM judges.
 
-Every policy is sampled on the same held-out problems with the same seeds and graded on all tests. Where
+Every policy is sampled on the same held-out problems with the same seeds and graded on all tests; so is the published
+checkpoint that a run starts from, as it came, and once more with examples in its prompts where there are any. Where
 `GuidedConfig.evaluated` names methods, the SFT policy is evaluated once more with each, one program for each problem.
 The PRM is judged on held-out mutants and, apart from them, on the SFT policy's own programs.
 """
@@ -30,6 +31,7 @@ from prm_jax.report.table import results_table
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.guided import guided_policy, scorer_of
 from prm_jax.stages.label import labelled_programs
+from prm_jax.stages.pretrained import pretrained_policy
 from prm_jax.stages.prm import SCORE_BATCH
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
@@ -42,26 +44,46 @@ from prm_jax.stages.workbench import (
     token_scorer,
     writer_of,
 )
+from prm_jax.text.step_map import prompt_ids
 
 OWN_SAMPLES_PER_PROBLEM = 4
 """Of the samples drawn for pass@k, those that the PRM is judged on: tracing costs more than grading."""
 SHOWN_PROGRAMS = 24
 
 
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """A row of the result table.
+
+    Attributes:
+      name: what the row is called.
+      stage: the stage that trained it; None for the published checkpoint as it came.
+      asked: the field of `ProblemSets` that it is asked.
+      method: how it is guided; None where it is not.
+    """
+
+    name: str
+    stage: str | None
+    asked: str = "evaluation"
+    method: str | None = None
+
+
 def evaluate(experiment: Experiment, run_dir: str) -> None:
-    """Evaluates the SFT policy, every finished arm and the PRM into `<run_dir>/evaluate/…`, and prints the table."""
+    """Evaluates all policies that are there, and the PRM, into `<run_dir>/evaluate/…`, and prints the table."""
     run = RunDirectory(run_dir)
-    policies = {"sft": "sft"} | {
-        arm.name: f"ppo/{arm.name}" for arm in experiment.arms if run.is_done(f"ppo/{arm.name}")
-    }
-    for name, stage in policies.items():
+    stages = ["sft", *(f"ppo/{arm.name}" for arm in experiment.arms if run.is_done(f"ppo/{arm.name}"))]
+    policies = [Policy(name, None, part) for name, part in base_policies(experiment).items()]
+    policies += [Policy(stage.removeprefix("ppo/"), stage) for stage in stages]
+    for policy in policies:
         configuration = {
-            "policy": run.fingerprint_of(stage),
-            "problems": experiment.problems.evaluation,
+            "policy": run.fingerprint_of(policy.stage) if policy.stage else experiment.pretrained,
+            "problems": getattr(experiment.problems, policy.asked),
             "evaluation": experiment.evaluation,
             "sampling": experiment.sampling,
         }
-        run.stage(f"evaluate/{name}", configuration, functools.partial(_evaluate_policy, experiment, run, name, stage))
+        run.stage(
+            f"evaluate/{policy.name}", configuration, functools.partial(_evaluate_policy, experiment, run, policy)
+        )
     for method in experiment.guided.evaluated:
         name = guided_name(method)
         configuration = {
@@ -72,7 +94,7 @@ def evaluate(experiment: Experiment, run_dir: str) -> None:
             "sampling": experiment.sampling,
             "guided": dataclasses.replace(experiment.guided, evaluated=(method,)),
         }
-        work = functools.partial(_evaluate_policy, experiment, run, name, "sft", method=method)
+        work = functools.partial(_evaluate_policy, experiment, run, Policy(name, "sft", method=method))
         run.stage(f"evaluate/{name}", configuration, work)
     if run.is_done("prm"):
         configuration = {
@@ -86,7 +108,7 @@ def evaluate(experiment: Experiment, run_dir: str) -> None:
 
 
 def policy_results(experiment: Experiment, run: RunDirectory) -> tuple[PolicyResult, ...]:
-    """The results of every policy evaluated so far, SFT first."""
+    """The results of every policy evaluated so far."""
     names = policy_names(experiment)
     return tuple(
         plain.load(PolicyResult, run.folder(f"evaluate/{name}") / "result.json")
@@ -96,8 +118,20 @@ def policy_results(experiment: Experiment, run: RunDirectory) -> tuple[PolicyRes
 
 
 def policy_names(experiment: Experiment) -> list[str]:
-    """The rows of the result table: SFT, SFT guided, the arms."""
-    return ["sft", *map(guided_name, experiment.guided.evaluated), *(arm.name for arm in experiment.arms)]
+    """The rows of the result table: the published checkpoint, SFT, SFT guided, the arms."""
+    return [
+        *base_policies(experiment),
+        "sft",
+        *map(guided_name, experiment.guided.evaluated),
+        *(arm.name for arm in experiment.arms),
+    ]
+
+
+def base_policies(experiment: Experiment) -> dict[str, str]:
+    """The rows of the published checkpoint, none where there is none, each with the `ProblemSets` that it is asked."""
+    if not experiment.pretrained.path:
+        return {}
+    return {"base": "evaluation"} | ({"base_few_shot": "few_shot"} if experiment.problems.few_shot else {})
 
 
 def guided_name(method: str) -> str:
@@ -105,19 +139,23 @@ def guided_name(method: str) -> str:
     return f"sft_{method}"
 
 
-def _evaluate_policy(
-    experiment: Experiment, run: RunDirectory, name: str, stage: str, folder: epath.Path, method: str | None = None
-) -> dict[str, Any]:
+def _evaluate_policy(experiment: Experiment, run: RunDirectory, policy: Policy, folder: epath.Path) -> dict[str, Any]:
     config, tokenizer = experiment.evaluation, load_tokenizer(run)
     writer = writer_of(experiment, tokenizer, config.temperature)
-    problems = problems_of(experiment.problems, "evaluation")
+    problems = problems_of(experiment.problems, policy.asked)
+    if policy.asked == "few_shot":  # `TextConfig` knows the prompts that policies are trained on.
+        longest = max(len(prompt_ids(problem.prompt, tokenizer)) for problem in problems)
+        writer = dataclasses.replace(writer, max_prompt=longest)
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
-        params = load_policy(run, stage, writer.model, mesh)
+        if policy.stage is None:
+            params = pretrained_policy(experiment, writer.model, mesh)
+        else:
+            params = load_policy(run, policy.stage, writer.model, mesh)
         limits = reference_limits(problems, sandbox)
         complete = writer.complete(params)
-        if method is not None:
+        if policy.method is not None:
             config = dataclasses.replace(config, samples_per_problem=1)
-            complete = guided_policy(experiment, run, writer, params, method, sandbox, mesh)
+            complete = guided_policy(experiment, run, writer, params, policy.method, sandbox, mesh)
         samples = draw_samples(
             problems,
             complete,
@@ -125,7 +163,7 @@ def _evaluate_policy(
             lambda text: len(tokenizer.encode(text)),
             config,
         )
-    result = policy_result(name, samples, seed=config.seed, resamples=config.resamples)
+    result = policy_result(policy.name, samples, seed=config.seed, resamples=config.resamples)
     if is_first():
         write_samples(folder, samples)
         plain.save(result, folder / "result.json")

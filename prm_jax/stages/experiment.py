@@ -36,6 +36,8 @@ class ProblemSets:
       labelled: their references are mutated and refactored: what the reward models are trained on; the practice where
         it is empty.
       validation: chooses checkpoints and draws learning curves.
+      few_shot: the problems of `evaluation` once more, with solved examples in their prompts: how the published
+        checkpoint that a run starts from is asked a second time, since nobody has taught it the form of the answer.
       evaluation: the held-out problems of the result table.
     """
 
@@ -43,6 +45,7 @@ class ProblemSets:
     practice: tuple[Source, ...] = ()
     labelled: tuple[Source, ...] = ()
     validation: tuple[Source, ...] = ()
+    few_shot: tuple[Source, ...] = ()
     evaluation: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:

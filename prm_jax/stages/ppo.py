@@ -17,6 +17,7 @@ from prm_jax.execution.grade import reference_limits
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.loop import train
+from prm_jax.ppo.timeline import HIDDEN
 from prm_jax.ppo.verify import verify
 from prm_jax.stages.controls import control
 from prm_jax.stages.experiment import Experiment
@@ -92,4 +93,6 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
     save_params(folder, result.params)
     if arm.refresh is not None:
         save_params(folder / "scorer", result.scorer_params)
-    return {"updates": experiment.ppo.updates, "phases": result.seconds, "curve": result.history}
+    phases = dict(result.seconds)
+    hidden = phases.pop(HIDDEN)
+    return {"updates": experiment.ppo.updates, "phases": phases, HIDDEN: hidden, "curve": result.history}

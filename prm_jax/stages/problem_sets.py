@@ -19,6 +19,7 @@ SPLITS = {
     "practice": "train",
     "labelled": "train",
     "validation": "validation",
+    "few_shot": "test",
     "evaluation": "test",
 }
 
@@ -73,7 +74,9 @@ def _load(sets: ProblemSets) -> dict[str, tuple[Problem, ...]]:
     validated = {problem.id for problem in loaded["validation"]}
     for part, use, taken in (
         ("validation", "trained on", trained),
+        ("few_shot", "trained on", trained),
         ("evaluation", "trained on", trained),
+        ("few_shot", "used for validation", validated),
         ("evaluation", "used for validation", validated),
     ):
         if shared := [problem.id for problem in loaded[part] if problem.id in taken]:

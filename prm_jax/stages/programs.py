@@ -111,6 +111,7 @@ def _ppo(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) -> li
     state, reference, scorer, moments = _networks(experiment, arm, model, mesh)
     held = bytes_per_device((state, reference, scorer, moments))
     rollout = _rollout(mesh, config.batch_size, experiment.text.max_prompt + config.max_new_tokens)
+    learnt_from = rollout.replace(behaviour=rollout.logprobs) if config.one_step_off else rollout
     scored: dict[str, Any] = {"model": model, "batch": config.score_batch, "widths": config.widths}
     rule = SamplingConfig(temperature=config.temperature, max_new_tokens=config.max_new_tokens)
 
@@ -119,7 +120,7 @@ def _ppo(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) -> li
         return Program(name, lambda: function.trace(*taken, *others, **static), beside, steps)
 
     prompts = [
-        _whole(dtype, config.batch_size, *shape)
+        _whole(dtype, config.chunk_size, *shape)
         for shape, dtype in (((experiment.text.max_prompt,), jnp.int32), ((), jnp.int32), ((), jnp.uint32))
     ]
     found = [
@@ -131,7 +132,7 @@ def _ppo(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) -> li
             f"score policy{critic_name}", score_policy, (state.params, reference, state.critic), rollout,
             kind=arm.critic, temperature=config.temperature, **scored,
         ),
-        program(f"ppo update{critic_name}", make_update(config, model, arm.critic), (state,), rollout, KEY),
+        program(f"ppo update{critic_name}", make_update(config, model, arm.critic), (state,), learnt_from, KEY),
     ]  # fmt: skip
     if arm.scorer is not None:
         found.insert(2, program(f"score steps, {arm.scorer}", score_steps, (scorer,), rollout, **scored))

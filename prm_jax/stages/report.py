@@ -13,12 +13,13 @@ from prm_jax.evaluation import plain
 from prm_jax.evaluation.prm_eval import PrmResult
 from prm_jax.evaluation.score import ScoredProgram
 from prm_jax.parallel.processes import is_first
-from prm_jax.report.data import Curve, ReportData, ShownProgram, StageTime
+from prm_jax.ppo import timeline
+from prm_jax.report.data import Curve, ReportData, ShownProgram, StageTime, UpdateTime
 from prm_jax.report.write import write_report
 from prm_jax.stages.evaluate import policy_names, policy_results
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.run_directory import RunDirectory, resolved
-from prm_jax.training.metrics import read_metrics
+from prm_jax.training.metrics import read_metrics, read_rows
 
 CURVES = {
     "rollout/pass_rate": "pass_rate",
@@ -62,6 +63,7 @@ def gather(experiment: Experiment, run: RunDirectory) -> ReportData:
         curves=tuple(_curves(experiment, run)),
         prms=(plain.load(PrmResult, prm / "result.json"),) if judged else (),
         times=tuple(_times(experiment, run)),
+        update_time=_update_time(experiment, run),
         programs=tuple(ShownProgram("sft", program) for program in programs),
     )
 
@@ -97,6 +99,22 @@ def _times(experiment: Experiment, run: RunDirectory) -> Iterator[StageTime]:
     seconds = [run.record_of(stage)["seconds"] for stage in evaluations if run.is_done(stage)]
     if seconds:
         yield StageTime("evaluate", {"evaluate": sum(seconds)})
+
+
+def _update_time(experiment: Experiment, run: RunDirectory) -> UpdateTime | None:
+    """The median update, by duration, of the first arm that has updates; an early one may have compiled."""
+    for arm in experiment.arms:
+        rows = read_rows(run.folder(f"ppo/{arm.name}") / timeline.FILE_NAME)
+        updates = [(int(row["step"]), timeline.from_row(row)) for row in rows]
+        if updates:
+            updates.sort(key=lambda update: max(span.end for span in update[1]))
+            step, spans = updates[len(updates) // 2]
+            lanes = {
+                phase: tuple((span.start, span.end) for span in spans if span.phase == phase)
+                for phase in timeline.PHASES
+            }
+            return UpdateTime(arm.name, step, {phase: found for phase, found in lanes.items() if found})
+    return None
 
 
 def _parts(record: dict[str, Any]) -> dict[str, float]:

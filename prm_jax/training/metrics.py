@@ -22,19 +22,42 @@ def _encode(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _decode(line: str) -> dict[str, Any]:
-    row = json.loads(line)
-    return {name: row[name] if name == "step" else float(row[name]) for name in row}
+def read_rows(path: epath.PathLike) -> list[dict[str, Any]]:
+    """The rows that a `StepRows` wrote. Empty where there is no file; a last line that a kill cut short is left out."""
+    path = epath.Path(path)
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def read_metrics(directory: epath.PathLike) -> list[dict[str, Any]]:
-    """The rows of `<directory>/metrics.jsonl`: `step` (int) and the metrics (float). Empty where there is no file.
+    """The rows of `<directory>/metrics.jsonl`: `step` (int) and the metrics (float). Empty where there is no file."""
+    rows = read_rows(epath.Path(directory) / FILE_NAME)
+    return [{name: row[name] if name == "step" else float(row[name]) for name in row} for row in rows]
 
-    A last line that a kill cut short is left out.
-    """
-    path = epath.Path(directory) / FILE_NAME
-    text = path.read_text() if path.exists() else ""
-    return [_decode(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+class StepRows:
+    """A file of JSON lines, each with its `step`, that a resumed run goes on with."""
+
+    def __init__(self, path: epath.PathLike, resume_step: int) -> None:
+        """Opens the file, dropping what was written after `resume_step`; 0 starts afresh."""
+        path = epath.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A run from the start writes its step 0 again.
+        kept = [row for row in read_rows(path) if row["step"] <= resume_step] if resume_step else []
+        # Written beside and moved, so that a kill between the two loses no line.
+        rewritten = path.parent / (path.name + ".tmp")
+        rewritten.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        rewritten.replace(path)
+        self._file = path.open("a")
+
+    def write(self, step: int, row: Mapping[str, Any]) -> None:
+        """Adds the row of a step; several may share one."""
+        self._file.write(json.dumps({"step": step, **row}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
 
 class MetricsWriter:
@@ -52,21 +75,8 @@ class MetricsWriter:
         if not enabled:
             return
         directory = epath.Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / FILE_NAME
-        # A run from the start writes its step 0 again.
-        kept = [row for row in read_metrics(directory) if row["step"] <= resume_step] if resume_step else []
-        # Written beside and moved, so that a kill between the two loses no line.
-        rewritten = directory / (FILE_NAME + ".tmp")
-        rewritten.write_text("".join(self._line(row["step"], row) for row in kept))
-        rewritten.replace(path)
-        self._file = path.open("a")
+        self._rows = StepRows(directory / FILE_NAME, resume_step)
         self._board = SummaryWriter(str(directory), purge_step=resume_step + 1 if resume_step else 0)
-
-    @staticmethod
-    def _line(step: int, metrics: Mapping[str, float]) -> str:
-        row = {name: _encode(value) for name, value in metrics.items() if name != "step"}
-        return json.dumps({"step": step, **row}) + "\n"
 
     def write(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
         """Write the metrics of a step.
@@ -78,15 +88,14 @@ class MetricsWriter:
         """
         if not self._enabled:
             return
-        self._file.write(self._line(step, metrics))
-        self._file.flush()
+        self._rows.write(step, {name: _encode(value) for name, value in metrics.items() if name != "step"})
         for name, value in {**metrics, **(timings or {})}.items():
             self._board.add_scalar(name, float(value), step)
 
     def close(self) -> None:
         """Flush and close both files."""
         if self._enabled:
-            self._file.close()
+            self._rows.close()
             self._board.close()
 
     def __enter__(self) -> MetricsWriter:

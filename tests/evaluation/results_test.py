@@ -37,6 +37,11 @@ def test_pass_at_10_needs_ten_known_samples():
     assert result.pass_at_10.value == pytest.approx(0.5)
 
 
+def test_pass_at_80_needs_eighty_known_samples():
+    assert math.isnan(policy_result("sft", samples("a", 4, [P] * 79)).pass_at_80.value)
+    assert policy_result("sft", samples("a", 4, [P] + [W] * 159)).pass_at_80.value == pytest.approx(0.5)
+
+
 def test_differences_are_paired_by_problem_whatever_the_order():
     base = policy_result("sft", samples("a", 4, [P, W]) + samples("b", 4, [W, W]))
     better = policy_result("ppo", samples("b", 4, [P, W]) + samples("a", 4, [P, P]))

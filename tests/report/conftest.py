@@ -10,7 +10,7 @@ from prm_jax.evaluation.samples import GradedSample
 from prm_jax.evaluation.score import ScoredProgram
 from prm_jax.execution.verdict import Outcome
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
-from prm_jax.report.data import Curve, ReportData, ShownProgram, StageTime
+from prm_jax.report.data import Curve, ReportData, ShownProgram, StageTime, UpdateTime
 from prm_jax.text.steps import split_steps
 
 HOSTILE = """def f(x):
@@ -59,5 +59,6 @@ def data():
         curves=curves,
         prms=(prm,),
         times=(StageTime("sft", {"train": 12.0}), StageTime("<ppo>", {"rollout": 3.0, "update": 9.0})),
+        update_time=UpdateTime("<i>arm</i>", 2, {"rollout": ((0.0, 2.0), (2.0, 4.5)), "verification": ((2.0, 3.0),)}),
         programs=tuple(ShownProgram(arm, scored()) for arm in arms),
     )

@@ -1,7 +1,11 @@
 """The table for the terminal."""
 
+import dataclasses
+
 from prm_jax.evaluation.across_runs import across_runs
+from prm_jax.evaluation.bootstrap import Interval
 from prm_jax.report.table import results_table, runs_table
+from prm_jax.report.write import render_report
 
 
 def test_each_policy_has_a_line_with_its_figures(data):
@@ -16,6 +20,15 @@ def test_each_policy_has_a_line_with_its_figures(data):
     (sft,) = [line for line in lines if line.strip().startswith("sft")]
     assert "16.7" in sft and "+" not in sft
     assert "<i>arm</i>" in "".join(lines)
+
+
+def test_pass_at_80_has_a_column_where_it_was_measured(data):
+    assert "pass@80" not in results_table(data.results) and "pass@80" not in render_report(data)
+    many = dataclasses.replace(data.results[0], pass_at_80=Interval(0.875, 0.75, 1.0))
+    table = results_table([many, *data.results[1:]])
+    assert "pass@80 %" in table and "87.5" in table
+    page = render_report(dataclasses.replace(data, results=(many, *data.results[1:])))
+    assert "pass@80" in page and "87.5" in page
 
 
 def test_without_the_baselines_there_are_no_differences(data):

@@ -58,9 +58,10 @@ def test_every_section_is_there(data):
     page = Page(render_report(data))
     ids = {value for name, value in page.attributes if name == "id"}
     assert ids == {"results", "curves", "prm", "detectors", "time", "programs"}
-    # 2 headline, 2 curves, 2 for the PRM, 1 detector, 1 time.
+    # 2 headline, 2 curves, 2 for the PRM, 1 detector, 2 times.
     assert page.words.count("pass@1 by difficulty") == 2
-    assert render_report(data).count("<svg") == 8
+    assert render_report(data).count("<svg") == 9
+    assert "update 2 of <i>arm</i>" in "".join(page.words)
 
 
 def test_what_was_not_measured_leaves_its_section_out():

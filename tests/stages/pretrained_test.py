@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from prm_jax.errors import UserError
+from prm_jax.evaluation.samples import read_samples
 from prm_jax.models.checkpoint_load import load_policy, load_scorer, open_checkpoint
 from prm_jax.models.checkpoint_save import save_policy
 from prm_jax.models.config import ModelConfig
@@ -89,9 +90,10 @@ def test_sft_starts_from_the_checkpoint_and_every_network_is_exported(command, t
     overlay = tmp_path / "pretrained.gin"
     overlay.write_text(
         "from __gin__ import dynamic_registration\n"
-        "from prm_jax.stages import experiment\n"
+        "from prm_jax.problems import synthetic\nfrom prm_jax.stages import experiment\n"
         "experiment.Experiment.pretrained = @experiment.PretrainedConfig()\n"
         f"experiment.PretrainedConfig.path = {str(folder)!r}\n"
+        "tiny/experiment.ProblemSets.few_shot = (@tiny_evaluation/synthetic.SyntheticSource(),)\n"
     )
     # A scorer that reads its surprise cannot be exported.
     plain = "--gin.ModelConfig.reads_surprise=False"
@@ -113,5 +115,10 @@ def test_sft_starts_from_the_checkpoint_and_every_network_is_exported(command, t
     command("export", f"--run_dir={run}", f"--out={tmp_path / 'prm'}", "--network=prm", "--dtype=bfloat16")
     scorer = open_checkpoint(tmp_path / "prm")
     assert load_scorer(scorer, scorer.config, mesh)["head"]["kernel"].shape == (32,)
+    out, _ = command("evaluate", *arguments, still)
+    base, few_shot, sft = (
+        [sample.text for sample in read_samples(run / "evaluate" / name)] for name in ("base", "base_few_shot", "sft")
+    )
+    assert base == few_shot == sft and len({*base}) > 1 and "base_few_shot" in out and "vs base" in out
     _, error = command("export", f"--run_dir={run}", f"--out={tmp_path / 'prm'}", status=2)
     assert "is not empty" in error
