@@ -112,7 +112,7 @@ def _evaluate_policy(
     writer = writer_of(experiment, tokenizer, config.temperature)
     problems = problems_of(experiment.problems, "evaluation")
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
-        params = load_policy(run, stage, writer.model, mesh)
+        params = load_policy(experiment, run, stage, writer.model, mesh)
         limits = reference_limits(problems, sandbox)
         complete = writer.complete(params)
         if method is not None:
@@ -141,8 +141,8 @@ def _evaluate_prm(experiment: Experiment, run: RunDirectory, folder: epath.Path)
     mutants = labelled_programs(run, "test")
     programs = _own_programs(experiment, run)
     with mesh_of(experiment) as mesh:
-        prm = token_scorer(load_scorer(run, "prm", model, mesh), model)
-        twin = token_scorer(load_scorer(run, "prm_blind", model, mesh), model)
+        prm = token_scorer(load_scorer(experiment, run, "prm", model, mesh), model)
+        twin = token_scorer(load_scorer(experiment, run, "prm_blind", model, mesh), model)
         own, judged, blind = score(prm, programs), score(prm, mutants), score(twin, mutants, prompt=False)
     result = evaluate_prm(
         "prm",
