@@ -19,7 +19,12 @@ from prm_jax.training.data import load_rows
 def orm(experiment: Experiment, run_dir: str) -> None:
     """Trains the ORM into `<run_dir>/orm`."""
     run = RunDirectory(run_dir)
-    configuration = {"sft": run.fingerprint_of("sft"), "learning": experiment.orm, "seed": experiment.seed}
+    configuration = {
+        "sft": run.fingerprint_of("sft"),
+        "learning": experiment.orm,
+        "lora": experiment.model.lora,
+        "seed": experiment.seed,
+    }
     run.stage("orm", configuration, functools.partial(_orm, experiment, run))
 
 

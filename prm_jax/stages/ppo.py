@@ -50,6 +50,7 @@ def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
             "sft": run.fingerprint_of("sft"),
             "arm": each,
             "ppo": experiment.ppo,
+            "lora": experiment.model.lora,
             "practice": experiment.problems.practice,
             "labels": experiment.labels,
             "seed": experiment.seed,

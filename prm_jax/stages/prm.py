@@ -64,6 +64,7 @@ def prm(experiment: Experiment, run_dir: str) -> None:
         "sft": run.fingerprint_of("sft"),
         "policies": {name: run.fingerprint_of(name) for name in experiment.prm_samples.policies},
         "learning": experiment.prm,
+        "lora": experiment.model.lora,
         "labels": experiment.labels,
         "samples": experiment.prm_samples,
         "without": experiment.prm_without,

@@ -44,7 +44,7 @@ def sft(experiment: Experiment, run_dir: str) -> None:
     configuration = {
         "tasks": run.fingerprint_of("tasks"),
         "learning": experiment.sft,
-        "model": experiment.model,
+        "model": experiment.model if experiment.model.lora.sft else experiment.model.without_lora(),
         "pretrained": experiment.pretrained,
         "validation": experiment.problems.validation,
         "sampling": experiment.sampling,

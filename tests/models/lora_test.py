@@ -37,7 +37,11 @@ TINY = dataclasses.replace(PLAIN, lora=LoraConfig(rank=3, alpha=6.0))
 KEY = jax.random.key(0)
 ROWS = tuple(
     jnp.asarray(rows, jnp.int32)
-    for rows in ([[1, 4, 9, 2, 7, 8], [3, 5, 6, 0, 0, 0]], [[1, 1, 1, 2, 2, 2], [1, 1, 1, 0, 0, 0]], [[0, 1, 2] * 2] * 2)
+    for rows in (
+        [[1, 4, 9, 2, 7, 8], [3, 5, 6, 0, 0, 0]],
+        [[1, 1, 1, 2, 2, 2], [1, 1, 1, 0, 0, 0]],
+        [[0, 1, 2] * 2] * 2,
+    )
 )
 
 
