@@ -12,6 +12,7 @@ from jax.sharding import AbstractMesh, AxisType
 
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
+from prm_jax.models.cache import init_cache
 from prm_jax.models.config import PROJECTIONS, LoraConfig, ModelConfig
 from prm_jax.models.decoder import Decoder
 from prm_jax.models.lora import frozen, merged, trainable, whole
@@ -119,8 +120,6 @@ def test_decoding_with_a_cache_reads_them_and_sampling_adds_them_up():
         assert not np.array_equal(own.logprobs, bare.logprobs)
     trunk, unrolled = unroll(params["trunk"], TINY)
     adapters, _ = unroll(params["adapters"], TINY)
-    from prm_jax.models.cache import init_cache
-
     row = ROWS[0][:1], jnp.ones((1, 6), jnp.int32), jnp.arange(6)[None]
     hidden, _ = Decoder(unrolled).apply(
         {"params": trunk, "adapters": adapters}, row[0], row[2], init_cache(unrolled, 1, 6), 0, method="decode"
@@ -162,18 +161,10 @@ def test_gradients_reach_b_first_and_the_backward_pass_keeps_no_kernels():
     grads = jax.grad(loss)(trainable(params, TINY), frozen(params, TINY))
     for path, leaf in jax.tree.leaves_with_path(grads):
         assert np.any(leaf) == (path[-1].key == "B")  # A has none while B is zero.
-    numeric = moved(params)
-    direction = jax.tree.map(jnp.ones_like, trainable(numeric, TINY))
-    slope = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (
-        jax.grad(loss)(trainable(numeric, TINY), frozen(params, TINY)), direction)), strict=True))  # fmt: skip
-    _, forward = jax.jvp(lambda own: loss(own, frozen(params, TINY)), (trainable(numeric, TINY),), (direction,))
-    np.testing.assert_allclose(slope, forward, rtol=1e-4)
     # What a scan over layers keeps has a first axis of the layers; a kernel among it would be a second trunk.
-    _, backward = jax.eval_shape(lambda own, still: jax.vjp(loss, own, still), trainable(params, TINY), params)
     jaxpr = jax.make_jaxpr(lambda own, still: jax.vjp(lambda own: loss(own, still), own)[1])(
         trainable(params, TINY), frozen(params, TINY)
     )
-    del backward
     kept = [variable for variable in jaxpr.jaxpr.outvars if variable not in jaxpr.jaxpr.invars]
     kernels = {params["trunk"]["blocks"][part][name].shape for part, name in (("mlp", "gate"), ("mlp", "down"))}
     assert kept and not kernels & {variable.aval.shape for variable in kept}
