@@ -98,7 +98,7 @@ def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
             label="sft",
         )
     save_params(folder, result.best_params)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(result.best_params))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(whole(result.best_params, still)))
     best = max(result.history, key=lambda row: row["pass_at_1"])
     return {
         "parameters": parameters,
