@@ -108,6 +108,13 @@ def test_lora_reaches_every_shape_of_a_run():
     assert tiny.model.width == 32 and tiny.model.lora.projections == ("query", "value")
 
 
+def test_a_checkpoints_chat_template_is_applied_where_it_is_asked_for():
+    files = ("gin/quickstart.gin", "gin/pretrained.gin")
+    assert not resolve(*files).pretrained.chat.apply
+    chat = resolve(*files, "--gin.CHAT=True", '--gin.ChatConfig.system="Write Python."').pretrained.chat
+    assert (chat.apply, chat.system) == (True, "Write Python.")
+
+
 def test_mbpp_is_taken_by_its_official_splits():
     problems = resolve("gin/data/mbpp.gin", '--gin.MBPP="/data/mbpp.jsonl"').problems
     parts = {"demonstrations": ("train",), "validation": ("validation",), "evaluation": ("test",)}
