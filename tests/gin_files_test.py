@@ -24,6 +24,7 @@ MESHES = {
 OVERLAYS = {*ABLATIONS, *DOMAINS, *MESHES} | {
     "gin/guided.gin",
     "gin/local_tiny.gin",
+    "gin/lora.gin",
     "gin/pretrained.gin",
     "gin/smollm2_accelerator.gin",
     "gin/data/humaneval.gin",
@@ -100,6 +101,21 @@ def test_local_tiny_shrinks_every_run_and_leaves_its_arms():
 @pytest.mark.parametrize("name", MESHES)
 def test_a_preset_sets_the_mesh(name):
     assert dataclasses.astuple(resolve("gin/quickstart.gin", name).mesh) == MESHES[name]
+
+
+def test_lora_reaches_every_shape_of_a_run():
+    for run in RUNS:
+        lora = resolve(run, "gin/lora.gin", "--gin.RANK=8").model.lora
+        assert (lora.rank, lora.scale, lora.sft) == (8, 4.0, True)
+    tiny = resolve("gin/quickstart.gin", "gin/local_tiny.gin", "gin/lora.gin", '--gin.PROJECTIONS=("query", "value")')
+    assert tiny.model.width == 32 and tiny.model.lora.projections == ("query", "value")
+
+
+def test_a_checkpoints_chat_template_is_applied_where_it_is_asked_for():
+    files = ("gin/quickstart.gin", "gin/pretrained.gin")
+    assert not resolve(*files).pretrained.chat.apply
+    chat = resolve(*files, "--gin.CHAT=True", '--gin.ChatConfig.system="Write Python."').pretrained.chat
+    assert (chat.apply, chat.system) == (True, "Write Python.")
 
 
 def test_mbpp_is_taken_by_its_official_splits():

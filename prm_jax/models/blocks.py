@@ -13,6 +13,7 @@ from prm_jax.models.attention import Attention
 from prm_jax.models.cache import LayerCache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.initializers import fan_in, partitioned
+from prm_jax.models.lora import adapted
 from prm_jax.models.norm import RMSNorm
 from prm_jax.models.rope import Rotary
 from prm_jax.parallel.shardings import constrain
@@ -29,11 +30,21 @@ class FeedForward(nn.Module):
         c, dtype = self.config, self.config.compute_dtype
         into = partitioned(fan_in(c.width), "embed", "mlp")
         out = partitioned(fan_in(c.mlp_width, depth=c.layers), "mlp", "embed")
-        gate = self.param("gate", into, (c.width, c.mlp_width)).astype(dtype)
-        up = self.param("up", into, (c.width, c.mlp_width)).astype(dtype)
-        down = self.param("down", out, (c.mlp_width, c.width)).astype(dtype)
+        gate = adapted(self, "gate", self.param("gate", into, (c.width, c.mlp_width))).astype(dtype)
+        up = adapted(self, "up", self.param("up", into, (c.width, c.mlp_width))).astype(dtype)
+        down = adapted(self, "down", self.param("down", out, (c.mlp_width, c.width))).astype(dtype)
         hidden = constrain(jax.nn.silu(x @ gate) * (x @ up), "batch", "length", "mlp")
         return hidden @ down
+
+
+class AdaptedAttention(Attention):
+    """Attention, each of whose kernels may have an adapter."""
+
+    def setup(self) -> None:
+        """The parameters of attention, with what the adapters add."""
+        super().setup()
+        for name in ("query", "key", "value", "out"):
+            setattr(self, name, adapted(self, name, getattr(self, name)))
 
 
 class Block(nn.Module):
@@ -44,7 +55,7 @@ class Block(nn.Module):
     def setup(self) -> None:
         """Two norms, attention and the feed-forward layer."""
         self.attention_norm = RMSNorm(self.config)
-        self.attention = Attention(self.config)
+        self.attention = AdaptedAttention(self.config)
         self.mlp_norm = RMSNorm(self.config)
         self.mlp = FeedForward(self.config)
 

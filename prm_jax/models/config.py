@@ -13,6 +13,8 @@ from prm_jax.errors import UserError
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 _SCALINGS = ("linear", "llama3", "yarn")
+PROJECTIONS = ("query", "key", "value", "out", "gate", "up", "down")
+"""The kernels of a block that adapters may adapt."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,40 @@ class RopeScaling:
 
 
 @dataclasses.dataclass(frozen=True)
+class LoraConfig:
+    """Which part of a network is trained: all of it, or low-rank adapters beside a frozen trunk; see `lora.py`.
+
+    Attributes:
+      rank: r, features between the two factors of an adapter; 0 for no adapters.
+      alpha: what an adapter adds is scaled by alpha / r.
+      projections: the kernels that are adapted, names of `PROJECTIONS`.
+      sft: whether SFT trains adapters too. False: it trains all parameters, and what it gives is the frozen trunk of
+        the reward models and of PPO.
+    """
+
+    rank: int = 0
+    alpha: float = 32.0
+    projections: tuple[str, ...] = PROJECTIONS
+    sft: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "projections", tuple(self.projections))
+        if self.rank < 0:
+            raise UserError(f"LoraConfig.rank is {self.rank}; it must be at least 1, or 0 for no adapters.")
+        unknown = [name for name in self.projections if name not in PROJECTIONS]
+        if unknown or not self.projections:
+            raise UserError(
+                f"LoraConfig.projections names {', '.join(map(repr, unknown)) or 'nothing'}; choose among "
+                f"{', '.join(PROJECTIONS)}."
+            )
+
+    @property
+    def scale(self) -> float:
+        """What alpha / r is."""
+        return self.alpha / self.rank
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """A decoder of the Llama family. Hashable.
 
@@ -74,6 +110,7 @@ class ModelConfig:
       reads_surprise: whether a scorer reads how surprised its trunk is by each token, see `heads.SurpriseHead`.
       context: tokens of the longest row that the model was made for; None where nothing says so.
       dtype: of activations, "float32" or "bfloat16". Parameters, norms, softmax and logits are float32.
+      lora: the adapters that are trained in the place of the trunk; of rank 0 for none.
     """
 
     vocab_size: int = 512
@@ -94,6 +131,7 @@ class ModelConfig:
     reads_surprise: bool = False
     context: int | None = None
     dtype: str = "float32"
+    lora: LoraConfig = LoraConfig()
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "width", "layers", "heads", "kv_heads", "mlp_width"):
@@ -121,3 +159,7 @@ class ModelConfig:
     def compute_dtype(self) -> jnp.dtype:
         """`dtype` as JAX knows it."""
         return jnp.dtype(_DTYPES[self.dtype])
+
+    def without_lora(self) -> ModelConfig:
+        """The same network, whose trunk is trained."""
+        return dataclasses.replace(self, lora=LoraConfig())

@@ -17,6 +17,7 @@ from prm_jax.models.blocks import Block
 from prm_jax.models.cache import KVCache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.initializers import fan_in, partitioned
+from prm_jax.models.lora import COLLECTION, kept_for_backward
 from prm_jax.models.norm import RMSNorm
 from prm_jax.models.rope import rotary_table
 from prm_jax.parallel.shardings import constrain
@@ -41,11 +42,13 @@ class Decoder(nn.Module):
         self.embedding = self.param("embedding", table, (c.vocab_size, c.width))
         if self.unembedding and not c.tied_embeddings:
             self.output = self.param("output", table, (c.vocab_size, c.width))
-        block = nn.remat(Block, prevent_cse=not c.scan_layers) if c.remat else Block
+        block = Block
+        if c.remat or c.lora.rank:
+            block = nn.remat(Block, prevent_cse=not c.scan_layers, policy=None if c.remat else kept_for_backward)
         if c.scan_layers:
             self.blocks: Any = nn.scan(
                 block,
-                variable_axes={"params": 0},
+                variable_axes={"params": 0, COLLECTION: 0},
                 split_rngs={"params": True},
                 in_axes=(nn.broadcast, nn.broadcast),
                 length=c.layers,

@@ -1,7 +1,8 @@
 """Policies and scorers as plain functions over parameter pytrees.
 
 A policy's parameters are `{"trunk": ...}`, a scorer's (PRM, ORM, critic) `{"trunk": ..., "head": ...}`: plain nested
-dicts of float32 arrays. Training, PPO and evaluation call this. B batch, T tokens, V vocabulary.
+dicts of float32 arrays. Either may have `"adapters"` too, see `lora.py`. Training, PPO and evaluation call this. B
+batch, T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,19 +18,32 @@ from jaxtyping import Array, Float, Int, Key
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
 from prm_jax.models.heads import ScalarHead, SurpriseHead
+from prm_jax.models.lora import COLLECTION, boxed_adapters, trainable
 from prm_jax.parallel.shardings import unboxed
 
 Params = dict[str, Any]
 
 
-def _apply(module: nn.Module, params: Params, *args: Any, method: str | None = None) -> Any:
-    return module.apply({"params": params}, *args, method=method)
+def _head(module: nn.Module, params: Params, *args: Any) -> Any:
+    return module.apply({"params": params["head"]}, *args)
+
+
+def _trunk(decoder: Decoder, params: Params, *args: Any, method: str | None = None) -> Any:
+    adapters = {COLLECTION: params[COLLECTION]} if COLLECTION in params else {}
+    return decoder.apply({"params": params["trunk"], **adapters}, *args, method=method)
 
 
 def boxed_policy(config: ModelConfig, key: Key[Array, ""]) -> Params:
     """A policy's parameters, each boxed with its logical axes: what `parallel.shardings` reads shardings from."""
     row = jnp.zeros((1, 1), jnp.int32)
-    return {"trunk": Decoder(config).init(key, row, row, row)["params"]}
+    trunk = Decoder(config).init(key, row, row, row)["params"]
+    return {"trunk": trunk, **_boxed_adapters(trunk, config, key)}
+
+
+def _boxed_adapters(boxed_trunk: Any, config: ModelConfig, key: Key[Array, ""]) -> Params:
+    if not config.lora.rank:
+        return {}
+    return {COLLECTION: boxed_adapters(boxed_trunk, config, jax.random.fold_in(key, 1))}
 
 
 def boxed_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool = False) -> Params:
@@ -41,13 +55,35 @@ def boxed_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool = Fal
         head = SurpriseHead(zero_head).init(head_key, hidden, jnp.zeros((1, 1)), row)["params"]
     else:
         head = ScalarHead(zero_head).init(head_key, hidden)["params"]
-    return {"trunk": trunk, "head": head}
+    return {"trunk": trunk, **_boxed_adapters(trunk, config, trunk_key), "head": head}
+
+
+def boxed_trainable_policy(config: ModelConfig, key: Key[Array, ""]) -> Params:
+    """The parts of `boxed_policy` that training changes."""
+    return trainable(boxed_policy(config, key), config)
+
+
+def boxed_trainable_scorer(config: ModelConfig, key: Key[Array, ""]) -> Params:
+    """The parts of `boxed_scorer` that training changes."""
+    return trainable(boxed_scorer(config, key), config)
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def init_policy(config: ModelConfig, key: Key[Array, ""]) -> Params:
     """Parameters of a random policy, split over the mesh if one is set."""
     return unboxed(boxed_policy(config, key))
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _random_adapters(config: ModelConfig, key: Key[Array, ""]) -> Params:
+    return unboxed(boxed_policy(config, key)[COLLECTION])
+
+
+def with_adapters(params: Params, config: ModelConfig, key: Key[Array, ""]) -> Params:
+    """The same network with new adapters, where the configuration asks for such and it has none yet."""
+    if not config.lora.rank or COLLECTION in params:
+        return params
+    return {**params, COLLECTION: _random_adapters(config, key)}
 
 
 @functools.partial(jax.jit, static_argnames=("config", "zero_head", "parts"))
@@ -57,24 +93,26 @@ def _random_scorer(config: ModelConfig, key: Key[Array, ""], zero_head: bool, pa
 
 
 def init_scorer(
-    config: ModelConfig, key: Key[Array, ""], trunk: Params | None = None, *, zero_head: bool = False
+    config: ModelConfig, key: Key[Array, ""], start: Params | None = None, *, zero_head: bool = False
 ) -> Params:
     """Parameters of a scorer, split over the mesh if one is set.
 
     Args:
       config: the trunk's.
       key: of the random values.
-      trunk: `params["trunk"]` of a policy or scorer to start from; it is copied, without the output table of untied
-        embeddings where the scorer does not read its surprise. None for a random trunk.
+      start: the policy or scorer whose trunk to start from; it is copied, without the output table of untied
+        embeddings where the scorer does not read its surprise. With adapters they alone are copied, and the trunk is
+        shared. None for a random one.
       zero_head: whether all scores are 0 at first.
     """
-    if trunk is None:
-        return _random_scorer(config, key, zero_head, ("trunk", "head"))
-    names = jax.eval_shape(functools.partial(boxed_scorer, config), key)["trunk"]
-    return {
-        "trunk": {name: jax.tree.map(jnp.copy, trunk[name]) for name in names},
-        **_random_scorer(config, key, zero_head, ("head",)),
-    }
+    parts = jax.eval_shape(functools.partial(boxed_scorer, config), key)
+    if start is None:
+        return _random_scorer(config, key, zero_head, tuple(parts))
+    head = _random_scorer(config, key, zero_head, ("head",))
+    if config.lora.rank:
+        adapters = jax.tree.map(jnp.copy, with_adapters(start, config, key)[COLLECTION])
+        return {"trunk": start["trunk"], COLLECTION: adapters, **head}
+    return {"trunk": {name: jax.tree.map(jnp.copy, start["trunk"][name]) for name in parts["trunk"]}, **head}
 
 
 def policy_logits(
@@ -86,8 +124,8 @@ def policy_logits(
 ) -> Float[Array, "B T V"]:
     """Float32 logits; those at t are for the token at t + 1. Arguments as in `Decoder.__call__`."""
     decoder = Decoder(config)
-    hidden = _apply(decoder, params["trunk"], tokens, segments, positions)
-    return _apply(decoder, params["trunk"], hidden, method="logits")
+    hidden = _trunk(decoder, params, tokens, segments, positions)
+    return _trunk(decoder, params, hidden, method="logits")
 
 
 def token_logprobs(
@@ -125,8 +163,8 @@ def policy_forward(
       in nats, float32, both 0 on the first token of a segment and on padding.
     """
     decoder = Decoder(config)
-    hidden = _apply(decoder, params["trunk"], tokens, segments, positions)
-    logits = _apply(decoder, params["trunk"], hidden[:, :-1], method="logits") / temperature
+    hidden = _trunk(decoder, params, tokens, segments, positions)
+    logits = _trunk(decoder, params, hidden[:, :-1], method="logits") / temperature
     # Only reductions of the logits follow, which XLA fuses: the log-softmax is never stored.
     normaliser = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, tokens[:, 1:, None], axis=-1)[..., 0] - normaliser
@@ -146,6 +184,6 @@ def scores(
     """Raw scores z of a scorer's head, float32. Arguments as in `Decoder.__call__`."""
     if config.reads_surprise:
         hidden, logprobs, _ = policy_forward(params, config, tokens, segments, positions)
-        return _apply(SurpriseHead(), params["head"], hidden, logprobs, segments)
-    hidden = _apply(Decoder(config, unembedding=False), params["trunk"], tokens, segments, positions)
-    return _apply(ScalarHead(), params["head"], hidden)
+        return _head(SurpriseHead(), params, hidden, logprobs, segments)
+    hidden = _trunk(Decoder(config, unembedding=False), params, tokens, segments, positions)
+    return _head(ScalarHead(), params, hidden)

@@ -19,4 +19,5 @@ LOGICAL_RULES: dict[str, tuple[str, ...]] = {
     "head_width": (),
     "mlp": ("tensor",),
     "layers": (),
+    "rank": (),
 }

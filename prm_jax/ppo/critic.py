@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import boxed_scorer, scores
+from prm_jax.models.lora import whole
+from prm_jax.models.policy import boxed_trainable_scorer, scores
 from prm_jax.parallel.shardings import unboxed
 from prm_jax.ppo.advantages import masked_mean
 from prm_jax.ppo.forward import shift_right
@@ -28,7 +29,7 @@ CriticKind = Literal["head", "prm"]
 
 
 def boxed_critic(kind: CriticKind, model: ModelConfig, hidden: int, key: Key[Array, ""]) -> dict[str, Any]:
-    """Parameters of a critic, each boxed with its logical axes.
+    """Parameters of a critic that training changes, each boxed with its logical axes.
 
     Args:
       kind: which.
@@ -37,7 +38,7 @@ def boxed_critic(kind: CriticKind, model: ModelConfig, hidden: int, key: Key[Arr
       key: of the random values.
     """
     if kind == "prm":
-        return {"prm": boxed_scorer(model, key), "scale": jnp.ones(()), "offset": jnp.zeros(())}
+        return {"prm": boxed_trainable_scorer(model, key), "scale": jnp.ones(()), "offset": jnp.zeros(())}
     w_in = jax.random.normal(key, (model.width, hidden), jnp.float32) * model.width**-0.5
     zeros = jnp.zeros((hidden,), jnp.float32)
     return {
@@ -55,12 +56,21 @@ def init_head(model: ModelConfig, hidden: int, key: Key[Array, ""]) -> dict[str,
 
 
 def init_from_prm(prm_params: Any) -> dict[str, Any]:
-    """Parameters of kind `"prm"`: a copy of the PRM's, with a = 1 and b = 0 until `fit_scale` has seen returns."""
+    """Parameters of kind `"prm"`: a copy of the PRM's, with a = 1 and b = 0 until `fit_scale` has seen returns.
+
+    Args:
+      prm_params: those that training changes, see `lora.trainable`.
+    """
     return {
         "prm": jax.tree.map(jnp.array, prm_params),
         "scale": jnp.ones((), jnp.float32),
         "offset": jnp.zeros((), jnp.float32),
     }
+
+
+def with_frozen(kind: CriticKind, critic: Any, frozen: dict[str, Any] | None) -> Any:
+    """A critic with the trunk that it shares with the policy, if adapters are all that is trained."""
+    return {**critic, "prm": whole(critic["prm"], frozen)} if kind == "prm" else critic
 
 
 def values(
@@ -76,7 +86,7 @@ def values(
 
     Args:
       kind: which critic `critic` holds the parameters of.
-      critic: parameters.
+      critic: parameters, what is frozen among them.
       model: configuration of the trunk.
       hidden: the policy's features, read by kind `"head"` only and never differentiated.
       tokens: rows, read by kind `"prm"` only, like the next two.

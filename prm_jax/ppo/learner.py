@@ -17,6 +17,7 @@ import numpy as np
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
 from prm_jax.models.config import ModelConfig
+from prm_jax.models.lora import frozen, trainable, whole
 from prm_jax.ppo import advantages, critic, inputs, monitor, online, scoring
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.collect import Collected, Collector, Pending
@@ -54,6 +55,8 @@ class Learner:
         self.state: PpoState
         self.refreshed: online.RefreshState | None = None
         self.frozen_scorer: Any = None
+        # The trunk of all networks, where adapters are all that is trained.
+        self.frozen = frozen(reference, model)
         self.pending: Pending | None = None
         self.seconds = dict.fromkeys((*PHASES, HIDDEN), 0.0)
 
@@ -63,23 +66,30 @@ class Learner:
 
     def start(self, policy_params: Any, scorer_params: Any | None) -> None:
         """The state before the first update."""
+        scorer = None if scorer_params is None else trainable(scorer_params, self.model)
         if self.arm.critic == "prm":
-            critic_params = critic.init_from_prm(scorer_params)
+            critic_params = critic.init_from_prm(scorer)
         else:
             key = jax.random.fold_in(jax.random.key(self.config.seed), 0)
             critic_params = critic.init_head(self.model, self.config.critic.width, key)
-        self.state = init_state(self.config, policy_params, critic_params)
-        self.frozen_scorer = scorer_params if self.arm.scorer else None
+        self.state = init_state(self.config, trainable(policy_params, self.model), critic_params)
+        self.frozen_scorer = scorer if self.arm.scorer else None
         if self.arm.refresh is not None:
             longest = self.prompts.tokens.shape[1] + self.config.max_new_tokens
             size = self.config.batch_size
-            self.refreshed = online.init_refresh(self.arm.refresh, scorer_params, size, longest)
+            self.refreshed = online.init_refresh(self.arm.refresh, scorer, size, longest)
             self.frozen_scorer = None
+
+    @property
+    def policy(self) -> Any:
+        """The policy as it is now."""
+        return whole(self.state.params, self.frozen)
 
     @property
     def scorer(self) -> Any:
         """The PRM or ORM as it is now, None where the arm has none."""
-        return self.frozen_scorer if self.refreshed is None else self.refreshed.params
+        scorer = self.frozen_scorer if self.refreshed is None else self.refreshed.params
+        return None if scorer is None else whole(scorer, self.frozen)
 
     def tree(self) -> dict[str, Any]:
         """All arrays that the next update depends on."""
@@ -117,7 +127,7 @@ class Learner:
             jax.block_until_ready(rollout)
         metrics = self._describe(rollout, table, verified, seen) | {"rollout/logprob_gap": float(gap)}
         with self.timeline.span("update"):
-            self.state, learnt = self.update(self.state, rollout, self._key(index, 0))
+            self.state, learnt = self.update(self.state, rollout, self._key(index, 0), self.frozen)
             metrics |= {f"update/{name}": float(value) for name, value in jax.device_get(learnt).items()}
         self._check_finite(metrics, rollout, index)
         if self.refreshed is not None:
@@ -132,10 +142,10 @@ class Learner:
 
     def _collect(self, index: int) -> Collected:
         """The update's rollout; one step off the policy, the next update's is sampled first."""
-        pending = self.pending or self.collector.begin(self.state.params, index)
+        pending = self.pending or self.collector.begin(self.policy, index)
         self.pending = None
         if self.config.one_step_off and index + 1 < self.config.updates:
-            self.pending = self.collector.begin(self.state.params, index + 1)
+            self.pending = self.collector.begin(self.policy, index + 1)
         return self.collector.finish(pending)
 
     def _key(self, index: int, purpose: int) -> jax.Array:
@@ -146,9 +156,9 @@ class Learner:
     def _score(self, rollout: Rollout) -> tuple[Rollout, np.ndarray | None, jax.Array]:
         batch = self.config.score_batch
         logprobs, ref_logprobs, values, gap = scoring.score_policy(
-            self.state.params,
+            self.policy,
             self.reference,
-            self.state.critic,
+            critic.with_frozen(self.arm.critic, self.state.critic, self.frozen),
             rollout,
             model=self.model,
             kind=self.arm.critic,
@@ -206,7 +216,7 @@ class Learner:
         metrics = {} if math.isnan(auc) else {"scorer/auc_before_refresh": auc}
         self.refreshed = online.remember(self.refreshed, rows)
         if (index + 1) % self.arm.refresh.every == 0:
-            self.refreshed, learnt = self.refresh(self.refreshed, self._key(index, 1))
+            self.refreshed, learnt = self.refresh(self.refreshed, self._key(index, 1), self.frozen)
             metrics |= {f"refresh/{name}": float(value) for name, value in jax.device_get(learnt).items()}
         return metrics
 

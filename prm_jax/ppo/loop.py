@@ -76,7 +76,7 @@ def train(
       arm: how it rewards.
       model: configuration of policy, reference and scorer.
       policy_params: the policy to start from; not given away.
-      reference_params: the SFT policy of the KL term.
+      reference_params: the SFT policy of the KL term. With adapters its trunk is that of all networks.
       scorer_params: the PRM or ORM that the arm reads; None where it reads none.
       prompts: all prompts; `problem` indexes `problems`.
       problems: the host's table of problems.
@@ -207,12 +207,12 @@ class _Run:
     def result(self) -> PpoResult:
         """What `train` gives."""
         learner = self.learner
-        return PpoResult(learner.state.params, learner.scorer, tuple(self.history), dict(learner.seconds))
+        return PpoResult(learner.policy, learner.scorer, tuple(self.history), dict(learner.seconds))
 
     def _evaluate_at(self, step: int, log: _Log) -> None:
         if self.evaluate is None:
             return
-        metrics = {name: float(value) for name, value in self.evaluate(self.learner.state.params, step).items()}
+        metrics = {name: float(value) for name, value in self.evaluate(self.learner.policy, step).items()}
         self.history.append({"step": step, **metrics})
         log.metrics(step, {f"evaluation/{name}": value for name, value in metrics.items()})
 

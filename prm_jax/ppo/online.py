@@ -22,7 +22,8 @@ from jaxtyping import Array, Float, Int, Key
 from prm_jax.batches import TokenBatch
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import boxed_scorer, scores
+from prm_jax.models.lora import whole
+from prm_jax.models.policy import boxed_trainable_scorer, scores
 from prm_jax.parallel.shardings import constrain_tree, init_shapes, shardings_in, split_rows, state_shardings
 from prm_jax.ppo.arms import PrmRefreshConfig
 from prm_jax.ppo.forward import at_narrowest_width
@@ -37,7 +38,7 @@ class RefreshState(flax.struct.PyTreeNode):
     """What a refresh changes: the PRM, its optimiser, and the latest rollouts.
 
     Attributes:
-      params: the PRM.
+      params: the PRM, or its adapters and its head.
       opt_state: its optimiser.
       rows: ring buffer of labelled rows on the host, padded to the longest row there can be.
       filled: int32, rows ever written, on the host too.
@@ -104,31 +105,39 @@ def remember(state: RefreshState, rows: TokenBatch) -> RefreshState:
 @functools.cache
 def make_refresh(
     config: PrmRefreshConfig, model: ModelConfig, widths: tuple[int, ...]
-) -> Callable[[RefreshState, Key[Array, ""]], tuple[RefreshState, Metrics]]:
-    """The refresh `(state, key) -> (state, metrics)`: `steps` gradient steps of `step_loss` on drawn rows.
+) -> Callable[..., tuple[RefreshState, Metrics]]:
+    """The refresh `(state, key, frozen=None) -> (state, metrics)`: `steps` gradient steps of `step_loss` on drawn rows.
 
-    The metrics are the means of those of `step_loss`. The buffers of the PRM and its optimiser are given away. Drawn
-    rows are cut to the narrowest of `widths` that holds them.
+    `frozen` is what `lora.frozen` gives of the PRM. The metrics are the means of those of `step_loss`. The buffers of
+    the PRM and its optimiser are given away. Drawn rows are cut to the narrowest of `widths` that holds them.
     """
     learn = make_learn(config, model, widths)
 
-    def refresh(state: RefreshState, key: Key[Array, ""]) -> tuple[RefreshState, Metrics]:
+    def refresh(
+        state: RefreshState, key: Key[Array, ""], frozen: dict[str, Any] | None = None
+    ) -> tuple[RefreshState, Metrics]:
         available = jnp.minimum(jnp.asarray(state.filled), state.rows.tokens.shape[0])
-        learner, metrics = learn((state.params, state.opt_state), split_rows(state.rows), available, key)
+        learner, metrics = learn((state.params, state.opt_state), split_rows(state.rows), available, key, frozen)
         return state.replace(params=learner[0], opt_state=learner[1]), metrics
 
     return refresh
 
 
 def make_learn(config: PrmRefreshConfig, model: ModelConfig, widths: tuple[int, ...]) -> Callable[..., Any]:
-    """The jitted part of a refresh: `((params, opt_state), rows, available, key) -> ((params, opt_state), metrics)`."""
+    """The jitted part of a refresh.
+
+    It is `((params, opt_state), rows, available, key, frozen=None) -> ((params, opt_state), metrics)`.
+    """
     tx = make_optimizer(config)
 
-    def loss(params: Any, batch: Any) -> tuple[Float[Array, ""], Metrics]:
-        return step_loss(scores(params, model, batch.tokens, batch.segments, batch.positions), batch)
-
-    def learn(learner: Any, rows: Any, available: Int[Array, ""], key: Key[Array, ""]) -> tuple[Any, Metrics]:
+    def learn(
+        learner: Any, rows: Any, available: Int[Array, ""], key: Key[Array, ""], frozen: dict[str, Any] | None = None
+    ) -> tuple[Any, Metrics]:
         """All steps of a refresh, each on rows that it draws from the first `available` ones."""
+
+        def loss(params: Any, batch: Any) -> tuple[Float[Array, ""], Metrics]:
+            rows = (batch.tokens, batch.segments, batch.positions)
+            return step_loss(scores(whole(params, frozen), model, *rows), batch)
 
         def step(carry: Any, key: Key[Array, ""]) -> tuple[Any, Metrics]:
             params, opt_state = carry
@@ -148,7 +157,7 @@ def make_learn(config: PrmRefreshConfig, model: ModelConfig, widths: tuple[int, 
 
 def shardings_of(learner: Any, model: ModelConfig, mesh: Mesh | AbstractMesh) -> Any:
     """Shardings of the PRM and its optimiser, or of their shapes."""
-    params = shardings_in(init_shapes(functools.partial(boxed_scorer, model), mesh))
+    params = shardings_in(init_shapes(functools.partial(boxed_trainable_scorer, model), mesh))
     return state_shardings(learner, params, mesh)
 
 

@@ -18,7 +18,8 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import boxed_policy, policy_forward
+from prm_jax.models.lora import whole
+from prm_jax.models.policy import boxed_trainable_policy, policy_forward
 from prm_jax.parallel.shardings import constrain_tree, init_shapes, shardings_in, split_rows, state_shardings
 from prm_jax.ppo import advantages, critic, forward, losses
 from prm_jax.ppo.config import PpoConfig
@@ -30,11 +31,11 @@ Metrics = dict[str, Float[Array, ""]]
 
 
 class PpoState(flax.struct.PyTreeNode):
-    """All that an update changes.
+    """All that an update changes; what of the networks is frozen is not among it.
 
     Attributes:
       step: int32, updates made.
-      params: the policy.
+      params: the policy, or its adapters.
       opt_state: the policy's optimiser.
       critic: the critic's parameters, of the arm's kind.
       critic_opt_state: the critic's optimiser.
@@ -97,7 +98,7 @@ def shardings_of(
     state: PpoState, config: PpoConfig, model: ModelConfig, kind: CriticKind, mesh: Mesh | AbstractMesh
 ) -> PpoState:
     """Shardings of a state, or of its shapes: networks by their logical axes, moments like their parameters."""
-    init_policy = functools.partial(boxed_policy, model)
+    init_policy = functools.partial(boxed_trainable_policy, model)
     init_critic = functools.partial(critic.boxed_critic, kind, model, config.critic.width)
     policy, value = (shardings_in(init_shapes(init, mesh)) for init in (init_policy, init_critic))
     whole: Any = NamedSharding(mesh, PartitionSpec())
@@ -199,14 +200,22 @@ def minibatch_rows(
 
 
 def make_gradient(config: PpoConfig, model: ModelConfig, kind: CriticKind) -> Callable[..., Any]:
-    """`(params, critic, batch, kl_coefficient) -> ((policy gradient, critic gradient), metrics)`.
+    """`(params, critic, batch, kl_coefficient, frozen) -> ((policy gradient, critic gradient), metrics)`.
 
-    The batch is cut to the narrowest of `config.widths` that holds its rows; what is cut off is padding.
+    `frozen` is what policy and critic share and nothing changes. The batch is cut to the narrowest of `config.widths`
+    that holds its rows; what is cut off is padding.
     """
 
-    def gradient(params: Any, critic_params: Any, batch: Minibatch, kl_coefficient: Float[Array, ""]) -> Any:
+    def gradient(
+        params: Any,
+        critic_params: Any,
+        batch: Minibatch,
+        kl_coefficient: Float[Array, ""],
+        frozen: dict[str, Any] | None = None,
+    ) -> Any:
         def loss(params: Any, critic_params: Any, batch: Minibatch) -> tuple[Float[Array, ""], Metrics]:
-            return ppo_loss(params, critic_params, batch, kl_coefficient, config=config, model=model, kind=kind)
+            networks = whole(params, frozen), critic.with_frozen(kind, critic_params, frozen)
+            return ppo_loss(*networks, batch, kl_coefficient, config=config, model=model, kind=kind)
 
         def run(batch: Minibatch) -> Any:
             (_, metrics), gradients = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
@@ -220,19 +229,20 @@ def make_gradient(config: PpoConfig, model: ModelConfig, kind: CriticKind) -> Ca
 
 
 @functools.cache
-def make_update(
-    config: PpoConfig, model: ModelConfig, kind: CriticKind
-) -> Callable[[PpoState, Rollout, Key[Array, ""]], tuple[PpoState, Metrics]]:
-    """The jitted update `(state, rollout, key) -> (state, metrics)`; the state's buffers are given away.
+def make_update(config: PpoConfig, model: ModelConfig, kind: CriticKind) -> Callable[..., tuple[PpoState, Metrics]]:
+    """The jitted update `(state, rollout, key, frozen=None) -> (state, metrics)`; the state's buffers are given away.
 
-    The rollout comes scored: policy and reference log-probabilities, values, rewards. Metrics are those of `prepare`,
-    the means over all minibatches of those of the losses and of both gradient norms (before clipping), and
-    `kl_coefficient`. All arms of one configuration share what was compiled.
+    `frozen` is what `lora.frozen` gives of the networks. The rollout comes scored: policy and reference log-
+    probabilities, values, rewards. Metrics are those of `prepare`, the means over all minibatches of those of the
+    losses and of both gradient norms (before clipping), and `kl_coefficient`. All arms of one configuration share what
+    was compiled.
     """
     tx, critic_tx = make_optimizers(config)
     gradient = make_gradient(config, model, kind)
 
-    def update(state: PpoState, rollout: Rollout, key: Key[Array, ""]) -> tuple[PpoState, Metrics]:
+    def update(
+        state: PpoState, rollout: Rollout, key: Key[Array, ""], frozen: dict[str, Any] | None = None
+    ) -> tuple[PpoState, Metrics]:
         """Advantages of the whole rollout, then every minibatch of every epoch, then the KL coefficient."""
         rows, rollout_metrics = prepare(config, split_rows(rollout), state.kl_coefficient)
         policy_learns = state.step >= config.value_only_updates
@@ -241,7 +251,7 @@ def make_update(
             """One minibatch: a step of the critic, and of the policy once it learns."""
             params, opt_state, critic_params, critic_opt_state = carry
             batch = split_rows(jax.tree.map(lambda x: x[indices], rows))
-            (policy_grad, critic_grad), metrics = gradient(params, critic_params, batch, state.kl_coefficient)
+            (policy_grad, critic_grad), metrics = gradient(params, critic_params, batch, state.kl_coefficient, frozen)
             changes, next_opt_state = tx.update(policy_grad, opt_state, params)
             moved = (optax.apply_updates(params, changes), next_opt_state)
             params, opt_state = jax.tree.map(

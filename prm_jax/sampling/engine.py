@@ -56,7 +56,7 @@ def sample_many(
 
     A row's completion depends on its own prompt, its seed and the parameters: not on the other rows, their order,
     their number or the padding (up to rounding, which can turn a near tie). Neighbouring rows with the same prompt
-    share one reading of it. Stacked parameters are held a second time, layer by layer, while this runs.
+    share one reading of it. Stacked or adapted parameters are held a second time, layer by layer, while this runs.
 
     Args:
       params: a policy's parameters.
@@ -87,8 +87,8 @@ def sample_many(
     config = dataclasses.replace(config, stop=())  # The device does not read them: one program for all.
     queue = _Queue(prompts, np.asarray(seeds, np.uint32), min(batch_size, count))
     table = _Table(count, queue.slots, config.max_new_tokens, eos_id, watch)
-    trunk = unrolled(params["trunk"], model)
-    model = dataclasses.replace(model, scan_layers=False)
+    trunk = unrolled(params, model)
+    model = dataclasses.replace(model.without_lora(), scan_layers=False)
     slots = empty(model=model, slots=queue.slots, length=queue.widest + config.max_new_tokens)
     while queue.waiting or table.live.any():
         while queue.wants(free := np.flatnonzero(~table.live)):

@@ -21,6 +21,7 @@ from prm_jax.batches import PromptBatch
 from prm_jax.models.cache import KVCache, init_cache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
+from prm_jax.models.lora import merged
 from prm_jax.models.stacking import unroll
 from prm_jax.parallel.shardings import constrain, split_rows
 from prm_jax.sampling.rules import SamplingConfig
@@ -150,7 +151,8 @@ def sample_arrays(
     eos_id: int,
 ) -> Completions:
     """The jitted part of `sample`, whose arguments they are: prompts as arrays of whole rows."""
-    # Stacked parameters are sliced here, once, and not in the loop.
+    # Stacked parameters are sliced here, and adapters added up, once and not in the loop.
+    params, model = merged(params, model)
     trunk, unrolled = unroll(params["trunk"], model)
     sampler = _Sampler(Decoder(unrolled), {"params": trunk}, config, eos_id)
     rows, step = sampler.prefill(tokens, lengths, seeds), jnp.int32(1)

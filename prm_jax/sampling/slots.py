@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 from prm_jax.models.cache import KVCache, init_cache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
+from prm_jax.models.lora import merged
 from prm_jax.models.stacking import unroll
 from prm_jax.parallel.shardings import constrain
 from prm_jax.sampling.rules import SamplingConfig
@@ -83,8 +84,11 @@ class Sampled:
     left: Int[Array, " S"]
 
 
-unrolled = jax.jit(lambda trunk, model: unroll(trunk, model)[0], static_argnums=1)
-"""A trunk's parameters layer by layer: sliced once for all calls, where they are stacked."""
+@functools.partial(jax.jit, static_argnums=1)
+def unrolled(params: Any, model: ModelConfig) -> Any:
+    """A policy's trunk layer by layer, its adapters added up: once for all calls."""
+    params, model = merged(params, model)
+    return unroll(params["trunk"], model)[0]
 
 
 @functools.partial(jax.jit, static_argnames=("model", "slots", "length"))

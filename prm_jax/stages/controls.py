@@ -12,6 +12,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import jax
 import numpy as np
 from etils import epath
 from jaxtyping import Bool
@@ -20,7 +21,8 @@ from prm_jax.batches import PromptBatch, TokenBatch, pack_batch
 from prm_jax.errors import UserError
 from prm_jax.execution.grade import reference_limits
 from prm_jax.execution.sandbox import Sandbox
-from prm_jax.models.policy import boxed_policy
+from prm_jax.models.lora import frozen, trainable, whole
+from prm_jax.models.policy import boxed_trainable_policy, with_adapters
 from prm_jax.parallel.hosts import divided
 from prm_jax.parallel.shardings import shard_batch
 from prm_jax.ppo.arms import Arm
@@ -68,15 +70,21 @@ def control(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.P
     learning = experiment.sft.lasting(steps)
     optimizer = make_optimizer(learning.optimizer)
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
-        policy = load_policy(run, "sft", model, mesh)
-        state, shardings = sharded_train_state(policy, functools.partial(boxed_policy, model), optimizer, mesh)
+        start = load_policy(experiment, run, "sft", model, mesh)
+        policy = with_adapters(start, model, jax.random.key(experiment.seed))
+        still = frozen(policy, model)
+        state, shardings = sharded_train_state(
+            trainable(policy, model), functools.partial(boxed_trainable_policy, model), optimizer, mesh
+        )
+        step = make_train_step(sft_loss_of(model), optimizer, seed=experiment.seed, state_shardings=shardings)
+        pass_rate = validation_pass_rate(experiment, run, sandbox)
         result = fit(
             dataclasses.replace(learning.fit, patience=0),
             state,
-            make_train_step(sft_loss_of(model), optimizer, seed=experiment.seed, state_shardings=shardings),
+            functools.partial(step, frozen=still),
             lambda start: host_batches(rows, learning.batch_size, experiment.seed + 1, start),
             directory=folder,
-            evaluate=validation_pass_rate(experiment, run, sandbox),
+            evaluate=lambda own, step: pass_rate(whole(own, still), step),
             monitor="pass_at_1",
             place=functools.partial(shard_batch, mesh=mesh),
             label=f"ppo {arm.name}",
@@ -97,7 +105,7 @@ def _own_rows(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> 
     chosen = np.random.default_rng(seed).permutation(served)[: wanted // samples]
     problems = [practice[index] for index in chosen]
     with mesh_of(experiment) as mesh:
-        policy = load_policy(run, "sft", writer.model, mesh)
+        policy = load_policy(experiment, run, "sft", writer.model, mesh)
         prompts, written = writer.completions(policy, problems, samples, seed)
     texts = step_table(prompts, written, tokenizer).texts
     answered = [problems[row // samples] for row in range(len(texts))]

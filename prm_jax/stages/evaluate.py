@@ -31,7 +31,7 @@ from prm_jax.report.table import results_table
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.guided import guided_policy, scorer_of
 from prm_jax.stages.label import labelled_programs
-from prm_jax.stages.pretrained import pretrained_policy
+from prm_jax.stages.pretrained import first_policy
 from prm_jax.stages.prm import SCORE_BATCH
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
@@ -148,9 +148,9 @@ def _evaluate_policy(experiment: Experiment, run: RunDirectory, policy: Policy, 
         writer = dataclasses.replace(writer, max_prompt=longest)
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
         if policy.stage is None:
-            params = pretrained_policy(experiment, writer.model, mesh)
+            params = first_policy(experiment, writer.model, mesh)
         else:
-            params = load_policy(run, policy.stage, writer.model, mesh)
+            params = load_policy(experiment, run, policy.stage, writer.model, mesh)
         limits = reference_limits(problems, sandbox)
         complete = writer.complete(params)
         if policy.method is not None:
@@ -179,8 +179,8 @@ def _evaluate_prm(experiment: Experiment, run: RunDirectory, folder: epath.Path)
     mutants = labelled_programs(run, "test")
     programs = _own_programs(experiment, run)
     with mesh_of(experiment) as mesh:
-        prm = token_scorer(load_scorer(run, "prm", model, mesh), model)
-        twin = token_scorer(load_scorer(run, "prm_blind", model, mesh), model)
+        prm = token_scorer(load_scorer(experiment, run, "prm", model, mesh), model)
+        twin = token_scorer(load_scorer(experiment, run, "prm_blind", model, mesh), model)
         own, judged, blind = score(prm, programs), score(prm, mutants), score(twin, mutants, prompt=False)
     result = evaluate_prm(
         "prm",

@@ -21,6 +21,7 @@ from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.config import PpoConfig
 from prm_jax.problems.sources import Source
 from prm_jax.sampling.rules import SamplingConfig
+from prm_jax.text.chat import ChatConfig
 from prm_jax.training.loop import FitConfig
 from prm_jax.training.optimizer import OptimizerConfig
 
@@ -76,11 +77,13 @@ class PretrainedConfig:
 
     Attributes:
       path: a Hugging Face folder (Llama, SmolLM2, Qwen2, Qwen2.5, Qwen3) or a GGUF file of these; empty for none. It
-        then decides the tokenizer and the model's shape; of `Experiment.model` only `scan_layers`, `remat` and
-        `dtype` are read, of `TextConfig` the two lengths.
+        then decides the tokenizer and the model's shape; of `Experiment.model` only `scan_layers`, `remat`, `dtype`,
+        `reads_surprise` and `lora` are read, of `TextConfig` the two lengths.
+      chat: whether and how the checkpoint's chat template writes the prompts.
     """
 
     path: str = ""
+    chat: ChatConfig = ChatConfig()
 
 
 @dataclasses.dataclass(frozen=True)

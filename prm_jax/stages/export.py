@@ -8,6 +8,7 @@ from etils import epath
 
 from prm_jax.errors import UserError
 from prm_jax.models.checkpoint_save import save_policy, save_scorer
+from prm_jax.models.lora import merged
 from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.run_directory import RunDirectory
@@ -18,7 +19,7 @@ SCORERS = ("prm", "orm")
 
 
 def export(experiment: Experiment, run_dir: str, out: str, network: str = "sft", dtype: str = "float32") -> None:
-    """Writes weights, configuration and tokenizer as the ecosystem's tools read them.
+    """Writes weights, configuration and tokenizer as the ecosystem's tools read them; adapters are added up.
 
     Args:
       experiment: the experiment.
@@ -39,11 +40,13 @@ def export(experiment: Experiment, run_dir: str, out: str, network: str = "sft",
     longest = max(experiment.text.max_length, experiment.text.max_prompt + experiment.sampling.max_new_tokens)
     shape = dataclasses.replace(model, context=model.context or longest)
     if network in SCORERS:
-        save_scorer(folder, load_scorer(run, network, model), shape, special_ids=ids, dtype=dtype)
+        scorer, shape = merged(load_scorer(experiment, run, network, model), shape)
+        save_scorer(folder, scorer, shape, special_ids=ids, dtype=dtype)
     else:
-        params = load_policy(run, network if network == "sft" else f"ppo/{network}", model)
+        stage = network if network == "sft" else f"ppo/{network}"
+        policy, shape = merged(load_policy(experiment, run, stage, model), shape)
         generation = _generation(experiment.sampling)
-        save_policy(folder, params, shape, special_ids=ids, generation=generation, dtype=dtype)
+        save_policy(folder, policy, shape, special_ids=ids, generation=generation, dtype=dtype)
     write_files(tokenizer, folder)
     print(f"export: {network} is in {out}")
 

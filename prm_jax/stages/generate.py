@@ -41,7 +41,7 @@ def generate(
     found = find_problem(experiment.problems, problem)
     writer = writer_of(experiment, load_tokenizer(run))
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
-        params = load_policy(run, arm if arm == "sft" else f"ppo/{arm}", writer.model, mesh)
+        params = load_policy(experiment, run, arm if arm == "sft" else f"ppo/{arm}", writer.model, mesh)
         complete = writer.complete(params)
         if guided is not None:
             complete = guided_policy(experiment, run, writer, params, guided, sandbox, mesh)

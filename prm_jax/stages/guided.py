@@ -66,7 +66,7 @@ def guided_policy(
     aggregate = "last" if scorer == "orm" else config.aggregate
     score = functools.partial(
         score_steps,
-        token_scorer(load_scorer(run, scorer, writer.model, mesh), writer.model),
+        token_scorer(load_scorer(experiment, run, scorer, writer.model, mesh), writer.model),
         tokenizer=writer.tokenizer,
         max_length=experiment.text.max_length,
         batch_size=SCORE_BATCH,

@@ -121,5 +121,5 @@ def _rewrites(experiment: Experiment, config: LabelConfig, problems: Sequence[Pr
     teacher = RunDirectory(config.teacher)
     writer = writer_of(experiment, load_tokenizer(teacher))
     with mesh_of(experiment) as mesh:
-        policy = complete_with(writer, load_policy(teacher, "sft", writer.model, mesh))
+        policy = complete_with(writer, load_policy(experiment, teacher, "sft", writer.model, mesh))
         return rewrite_steps(problems, policy, config.rewrites_per_step, config.seed)

@@ -19,7 +19,12 @@ from prm_jax.training.data import load_rows
 def orm(experiment: Experiment, run_dir: str) -> None:
     """Trains the ORM into `<run_dir>/orm`."""
     run = RunDirectory(run_dir)
-    configuration = {"sft": run.fingerprint_of("sft"), "learning": experiment.orm, "seed": experiment.seed}
+    configuration = {
+        "sft": run.fingerprint_of("sft"),
+        "learning": experiment.orm,
+        "lora": experiment.model.lora,
+        "seed": experiment.seed,
+    }
     run.stage("orm", configuration, functools.partial(_orm, experiment, run))
 
 
@@ -29,9 +34,9 @@ def _orm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
     rows = load_rows(run.folder("tasks") / "orm")
     validation = [_outcome_only(row) for row in validation_programs(run, experiment.seed)]
     with mesh_of(experiment) as mesh:
-        trunk = load_policy(run, "sft", model, mesh)["trunk"]
+        policy = load_policy(experiment, run, "sft", model, mesh)
         result = train_scorer(
-            experiment.orm, model, mesh, trunk, rows, validation, tokenizer, folder,
+            experiment.orm, model, mesh, policy, rows, validation, tokenizer, folder,
             seed=experiment.seed, label="orm",
         )  # fmt: skip
     save_params(folder, result.best_params)

@@ -78,7 +78,7 @@ def _written(
     if not problems:
         return [], []
     config, tokenizer = experiment.prm_samples, writer.tokenizer
-    params = load_policy(run, stage, writer.model, mesh)
+    params = load_policy(experiment, run, stage, writer.model, mesh)
     prompts, written = writer.completions(params, problems, config.samples_per_problem, experiment.seed)
     table = step_table(prompts, written, tokenizer)
     answered = (problems[i] for i in prompts.problem // config.samples_per_problem)

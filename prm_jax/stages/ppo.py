@@ -10,11 +10,14 @@ import dataclasses
 import functools
 from typing import Any
 
+import jax
 from etils import epath
 
 from prm_jax.errors import UserError
 from prm_jax.execution.grade import reference_limits
 from prm_jax.execution.sandbox import Sandbox
+from prm_jax.models.lora import trainable
+from prm_jax.models.policy import with_adapters
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.loop import train
 from prm_jax.ppo.timeline import HIDDEN
@@ -48,6 +51,7 @@ def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
             "sft": run.fingerprint_of("sft"),
             "arm": each,
             "ppo": experiment.ppo,
+            "lora": experiment.model.lora,
             "practice": experiment.problems.practice,
             "labels": experiment.labels,
             "seed": experiment.seed,
@@ -66,15 +70,15 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
     problems = practice_problems(experiment, run)
     journal = host_journal(folder)
     with mesh_of(experiment) as mesh, contextlib.closing(journal), Sandbox(experiment.sandbox, journal) as sandbox:
-        policy = load_policy(run, "sft", model, mesh)
+        policy = load_policy(experiment, run, "sft", model, mesh)
         limits = reference_limits(problems, sandbox)
         result = train(
             dataclasses.replace(experiment.ppo, seed=experiment.seed),
             arm,
             model=model,
-            policy_params=policy,
+            policy_params=with_adapters(policy, model, jax.random.key(experiment.seed)),
             reference_params=policy,
-            scorer_params=load_scorer(run, arm.scorer, model, mesh) if arm.scorer else None,
+            scorer_params=load_scorer(experiment, run, arm.scorer, model, mesh) if arm.scorer else None,
             prompts=load_prompts(run.folder("tasks") / "prompts"),
             problems=problems,
             tokenizer=tokenizer,
@@ -90,9 +94,9 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
             evaluate=validation_pass_rate(experiment, run, sandbox),
             label=f"ppo {arm.name}",
         )
-    save_params(folder, result.params)
+    save_params(folder, trainable(result.params, model))
     if arm.refresh is not None:
-        save_params(folder / "scorer", result.scorer_params)
+        save_params(folder / "scorer", trainable(result.scorer_params, model))
     phases = dict(result.seconds)
     hidden = phases.pop(HIDDEN)
     return {"updates": experiment.ppo.updates, "phases": phases, HIDDEN: hidden, "curve": result.history}

@@ -1,7 +1,8 @@
-"""A policy that starts from a published checkpoint: the experiment's path in, shape, tokenizer and parameters out.
+"""What a run starts from: a published checkpoint's shape, tokenizer and parameters, or random parameters.
 
 Joins `models` and `text`. The stages `tasks` (tokenizer), `sft` (parameters) and, through the workbench, all later
-ones (shape) call it; `Experiment.pretrained.path` names a Hugging Face folder or a GGUF file.
+ones (shape, and the trunk where adapters are trained) call it; `Experiment.pretrained.path` names a Hugging Face folder
+or a GGUF file.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import dataclasses
 import functools
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
 from prm_jax.errors import UserError
 from prm_jax.models.checkpoint_load import Checkpoint, load_policy, open_checkpoint
 from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import boxed_policy
+from prm_jax.parallel.shardings import sharded_init
 from prm_jax.stages.experiment import Experiment
 from prm_jax.text.gguf_tokenizer import build
 from prm_jax.text.pretrained import PretrainedTokenizer
@@ -59,11 +63,18 @@ def pretrained_config(experiment: Experiment, tokenizer: Tokenizer) -> ModelConf
             f"SamplingConfig.max_new_tokens {new} must stay within the model's context of {shape.context} tokens: "
             "lower them"
         )
-    return dataclasses.replace(
-        shape, scan_layers=own.scan_layers, remat=own.remat, dtype=own.dtype, reads_surprise=own.reads_surprise
-    )
+    return computed_as(shape, own)
 
 
-def pretrained_policy(experiment: Experiment, model: ModelConfig, mesh: Mesh) -> Any:
-    """The checkpoint's parameters on the mesh; see `load_policy`."""
-    return load_policy(checkpoint_at(experiment.pretrained.path), model, mesh)
+def computed_as(shape: ModelConfig, own: ModelConfig) -> ModelConfig:
+    """A checkpoint's shape, with those fields of an experiment's model that say how it is computed and trained."""
+    names = ("scan_layers", "remat", "dtype", "reads_surprise", "lora")
+    return dataclasses.replace(shape, **{name: getattr(own, name) for name in names})
+
+
+def first_policy(experiment: Experiment, model: ModelConfig, mesh: Mesh) -> Any:
+    """The policy before SFT, without adapters, on the mesh: the checkpoint's (`load_policy`), or a random one."""
+    plain = model.without_lora()
+    if experiment.pretrained.path:
+        return load_policy(checkpoint_at(experiment.pretrained.path), plain, mesh)
+    return sharded_init(functools.partial(boxed_policy, plain), jax.random.key(experiment.seed), mesh)

@@ -23,7 +23,8 @@ from prm_jax.evaluation.prm_eval import auc_by_operator
 from prm_jax.evaluation.score import ScoredProgram, score_programs
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import boxed_scorer, init_scorer, scores
+from prm_jax.models.lora import frozen, trainable, whole
+from prm_jax.models.policy import boxed_trainable_scorer, init_scorer, scores
 from prm_jax.parallel.processes import is_first
 from prm_jax.parallel.shardings import shard_batch
 from prm_jax.stages.experiment import Experiment, LearningConfig
@@ -63,6 +64,7 @@ def prm(experiment: Experiment, run_dir: str) -> None:
         "sft": run.fingerprint_of("sft"),
         "policies": {name: run.fingerprint_of(name) for name in experiment.prm_samples.policies},
         "learning": experiment.prm,
+        "lora": experiment.model.lora,
         "labels": experiment.labels,
         "samples": experiment.prm_samples,
         "without": experiment.prm_without,
@@ -82,7 +84,7 @@ def train_scorer(
     learning: LearningConfig,
     model: ModelConfig,
     mesh: Mesh,
-    trunk: Any,
+    policy: Any,
     rows: TokenBatch,
     validation: Sequence[LabelledProgram],
     tokenizer: Tokenizer,
@@ -92,13 +94,13 @@ def train_scorer(
     label: str,
     prompt: bool = True,
 ) -> FitResult:
-    """Trains a scalar head on a copy of the trunk; keeps the parameters with the best validation AUC.
+    """Trains a scalar head on a copy of the policy's trunk, or of its adapters; keeps what has the best validation AUC.
 
     Args:
       learning: how.
       model: the trunk's shape.
       mesh: where; set by the caller.
-      trunk: the SFT policy's trunk.
+      policy: the SFT policy.
       rows: labelled rows, a PRM's or an ORM's.
       validation: programs of validation problems.
       tokenizer: the rows' tokenizer.
@@ -108,20 +110,23 @@ def train_scorer(
       prompt: whether the scorer sees prompts.
     """
     optimizer = make_optimizer(learning.optimizer)
-    params = init_scorer(model, jax.random.key(seed), trunk)
-    state, shardings = sharded_train_state(params, functools.partial(boxed_scorer, model), optimizer, mesh)
+    params = init_scorer(model, jax.random.key(seed), policy)
+    still = frozen(params, model)
+    state, shardings = sharded_train_state(
+        trainable(params, model), functools.partial(boxed_trainable_scorer, model), optimizer, mesh
+    )
+    train_step = make_train_step(step_loss_of(model), optimizer, seed=seed, state_shardings=shardings)
 
-    def evaluate(params: Any, step: int) -> dict[str, float]:
+    def evaluate(own: Any, step: int) -> dict[str, float]:
         del step
-        scored = score_programs(
-            token_scorer(params, model), validation, tokenizer, rows.tokens.shape[1], SCORE_BATCH, prompt
-        )
+        score = token_scorer(whole(own, still), model)
+        scored = score_programs(score, validation, tokenizer, rows.tokens.shape[1], SCORE_BATCH, prompt)
         return {"auc": mean_operator_auc(scored)}
 
     return fit(
         learning.fit,
         state,
-        make_train_step(step_loss_of(model), optimizer, seed=seed, state_shardings=shardings),
+        functools.partial(train_step, frozen=still),
         lambda start: host_batches(rows, learning.batch_size, seed, start),
         directory=folder,
         evaluate=evaluate,
@@ -225,9 +230,9 @@ def _train(
     model = model_config(experiment, tokenizer)
     validation = validation_programs(run, experiment.seed)
     with mesh_of(experiment) as mesh:
-        trunk = load_policy(run, "sft", model, mesh)["trunk"]
+        policy = load_policy(experiment, run, "sft", model, mesh)
         result = train_scorer(
-            learning, model, mesh, trunk, rows, validation, tokenizer, folder,
+            learning, model, mesh, policy, rows, validation, tokenizer, folder,
             seed=experiment.seed, label=label, prompt=prompt,
         )  # fmt: skip
     save_params(folder, result.best_params)

@@ -18,11 +18,12 @@ from jax.sharding import Mesh, NamedSharding
 
 from prm_jax.batches import TokenBatch
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import boxed_policy, boxed_scorer
+from prm_jax.models.lora import frozen, whole
+from prm_jax.models.policy import boxed_policy, boxed_trainable_policy, boxed_trainable_scorer
 from prm_jax.parallel.shardings import check_rows, init_shapes, partition_spec, shapes_in, shardings_in
 from prm_jax.ppo import online
 from prm_jax.ppo.arms import Arm
-from prm_jax.ppo.critic import boxed_critic
+from prm_jax.ppo.critic import boxed_critic, with_frozen
 from prm_jax.ppo.online import make_learn
 from prm_jax.ppo.rollout import Rollout
 from prm_jax.ppo.scoring import score_policy, score_steps
@@ -30,7 +31,7 @@ from prm_jax.ppo.update import PpoState, init_state, make_update, shardings_of
 from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import sample_arrays
 from prm_jax.stages.experiment import Experiment, LearningConfig
-from prm_jax.stages.pretrained import checkpoint_at
+from prm_jax.stages.pretrained import checkpoint_at, computed_as
 from prm_jax.stages.prm import step_loss_of
 from prm_jax.stages.sft import sft_loss_of
 from prm_jax.stages.workbench import BoxedInit, train_state_shapes
@@ -62,9 +63,7 @@ def model_shape(experiment: Experiment) -> ModelConfig:
     own = experiment.model
     if not experiment.pretrained.path:
         return dataclasses.replace(own, vocab_size=experiment.text.vocabulary_size)
-    shape = checkpoint_at(experiment.pretrained.path).config
-    names = ("scan_layers", "remat", "dtype", "reads_surprise")
-    return dataclasses.replace(shape, **{name: getattr(own, name) for name in names})
+    return computed_as(checkpoint_at(experiment.pretrained.path).config, own)
 
 
 def programs(experiment: Experiment, mesh: Mesh) -> list[Program]:
@@ -74,10 +73,11 @@ def programs(experiment: Experiment, mesh: Mesh) -> list[Program]:
       UserError: a batch does not split over the mesh.
     """
     model = model_shape(experiment)
-    policy, scorer = functools.partial(boxed_policy, model), functools.partial(boxed_scorer, model)
+    first = model if model.lora.sft else model.without_lora()
+    policy, scorer = functools.partial(boxed_trainable_policy, first), functools.partial(boxed_trainable_scorer, model)
     found = [
-        _learning("sft step", experiment, experiment.sft, sft_loss_of(model), policy, mesh),
-        _learning("prm step", experiment, experiment.prm, step_loss_of(model), scorer, mesh),
+        _learning("sft step", experiment, experiment.sft, sft_loss_of(first), policy, _frozen(first, mesh), mesh),
+        _learning("prm step", experiment, experiment.prm, step_loss_of(model), scorer, _frozen(model, mesh), mesh),
     ]
     most: dict[str, Program] = {}
     for arm in experiment.arms:
@@ -92,8 +92,18 @@ def bytes_per_device(tree: Any) -> int:
     return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
+def _frozen(model: ModelConfig, mesh: Mesh) -> dict[str, Any]:
+    return frozen(init_shapes(functools.partial(boxed_policy, model), mesh), model)
+
+
 def _learning(
-    name: str, experiment: Experiment, learning: LearningConfig, loss: LossFn, boxed_init: BoxedInit, mesh: Mesh
+    name: str,
+    experiment: Experiment,
+    learning: LearningConfig,
+    loss: LossFn,
+    boxed_init: BoxedInit,
+    still: dict[str, Any],
+    mesh: Mesh,
 ) -> Program:
     """A step of `training`."""
     check_rows(learning.batch_size, mesh)
@@ -102,14 +112,16 @@ def _learning(
     step: Any = make_train_step(loss, optimizer, seed=experiment.seed, state_shardings=shardings_in(state))
     batch = TokenBatch(*(_rows(mesh, jnp.int32, learning.batch_size, experiment.text.max_length) for _ in range(4)))
     # The best parameters so far, and those that the state was made from.
-    return Program(name, lambda: step.trace(state, batch), 2 * bytes_per_device(state.params))
+    return Program(name, lambda: step.trace(state, batch, still), 2 * bytes_per_device(state.params))
 
 
 def _ppo(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) -> list[Program]:
     """What an arm's updates call. All networks and moments stay on the devices, whichever of them a program takes."""
     config, critic_name = experiment.ppo, "" if arm.critic == "head" else f", {arm.critic} critic"
     state, reference, scorer, moments = _networks(experiment, arm, model, mesh)
-    held = bytes_per_device((state, reference, scorer, moments))
+    still = _frozen(model, mesh)
+    held = bytes_per_device((still, state, reference, scorer, moments))
+    policy, critic = whole(state.params, still), with_frozen(arm.critic, state.critic, still)
     rollout = _rollout(mesh, config.batch_size, experiment.text.max_prompt + config.max_new_tokens)
     learnt_from = rollout.replace(behaviour=rollout.logprobs) if config.one_step_off else rollout
     scored: dict[str, Any] = {"model": model, "batch": config.score_batch, "widths": config.widths}
@@ -125,35 +137,38 @@ def _ppo(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) -> li
     ]
     found = [
         program(
-            "sample", sample_arrays, (state.params,), *prompts, steps=config.max_new_tokens - 1,
+            "sample", sample_arrays, (policy,), *prompts, steps=config.max_new_tokens - 1,
             model=model, config=rule, eos_id=0,
         ),
         program(
-            f"score policy{critic_name}", score_policy, (state.params, reference, state.critic), rollout,
+            f"score policy{critic_name}", score_policy, (policy, whole(reference, still), critic), rollout,
             kind=arm.critic, temperature=config.temperature, **scored,
         ),
-        program(f"ppo update{critic_name}", make_update(config, model, arm.critic), (state,), learnt_from, KEY),
+        program(f"ppo update{critic_name}", make_update(config, model, arm.critic), (state,), learnt_from, KEY, still),
     ]  # fmt: skip
     if arm.scorer is not None:
-        found.insert(2, program(f"score steps, {arm.scorer}", score_steps, (scorer,), rollout, **scored))
+        found.insert(2, program(f"score steps, {arm.scorer}", score_steps, (whole(scorer, still),), rollout, **scored))
     if arm.refresh is not None:
         capacity = arm.refresh.buffer_rollouts * config.batch_size
         rows = TokenBatch(*(_rows(mesh, jnp.int32, capacity, rollout.tokens.shape[1]) for _ in range(4)))
         learn, available = make_learn(arm.refresh, model, config.widths), jax.ShapeDtypeStruct((), jnp.int32)
-        found.append(program("prm refresh", learn, ((scorer, moments),), rows, available, KEY))
+        found.append(program("prm refresh", learn, ((scorer, moments),), rows, available, KEY, still))
     return found
 
 
 def _networks(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) -> tuple[PpoState, Any, Any, Any]:
-    """The shapes of an arm's state, its reference, its scorer and the scorer's moments, `()` where there is none."""
+    """The shapes of an arm's state, its reference, its scorer and the scorer's moments, `()` where there is none.
+
+    Of each what is not frozen.
+    """
     config = experiment.ppo
-    reference = init_shapes(functools.partial(boxed_policy, model), mesh)
+    reference = init_shapes(functools.partial(boxed_trainable_policy, model), mesh)
     critic = init_shapes(functools.partial(boxed_critic, arm.critic, model, config.critic.width), mesh)
     state = jax.eval_shape(functools.partial(init_state, config), reference, critic)
     state = shapes_in(state, shardings_of(state, config, model, arm.critic, mesh))
     if arm.scorer is None:
         return state, reference, (), ()
-    scorer = init_shapes(functools.partial(boxed_scorer, model), mesh)
+    scorer = init_shapes(functools.partial(boxed_trainable_scorer, model), mesh)
     if arm.refresh is None:
         return state, reference, scorer, ()
     moments = jax.eval_shape(online.make_optimizer(arm.refresh).init, scorer)

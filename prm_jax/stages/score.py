@@ -37,7 +37,7 @@ def score(experiment: Experiment, run_dir: str, file: str, problem: str) -> None
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
-        scorer = token_scorer(load_scorer(run, "prm", model, mesh), model)
+        scorer = token_scorer(load_scorer(experiment, run, "prm", model, mesh), model)
         (row,) = label_samples([(found, path.read_text())], sandbox, experiment.labels)
         if row is None:
             raise UserError(

@@ -13,14 +13,16 @@ from etils import epath
 from prm_jax.batches import TokenBatch
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import boxed_policy, policy_logits
-from prm_jax.parallel.shardings import shard_batch, sharded_init
+from prm_jax.models.lora import frozen, trainable, whole
+from prm_jax.models.policy import boxed_trainable_policy, policy_logits, with_adapters
+from prm_jax.parallel.shardings import shard_batch
 from prm_jax.stages.experiment import Experiment
-from prm_jax.stages.pretrained import pretrained_policy
+from prm_jax.stages.pretrained import first_policy
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
     PassRate,
+    frozen_parts,
     host_batches,
     load_tokenizer,
     mesh_of,
@@ -37,12 +39,12 @@ from prm_jax.training.step import LossFn, make_train_step
 
 
 def sft(experiment: Experiment, run_dir: str) -> None:
-    """Trains a random policy, or that of a published checkpoint, until validation stops improving."""
+    """Trains a random policy, that of a published checkpoint or its adapters, until validation stops improving."""
     run = RunDirectory(run_dir)
     configuration = {
         "tasks": run.fingerprint_of("tasks"),
         "learning": experiment.sft,
-        "model": experiment.model,
+        "model": experiment.model if experiment.model.lora.sft else experiment.model.without_lora(),
         "pretrained": experiment.pretrained,
         "validation": experiment.problems.validation,
         "sampling": experiment.sampling,
@@ -72,28 +74,31 @@ def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
     learning, seed = experiment.sft, experiment.seed
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
+    model = model if model.lora.sft else model.without_lora()
     optimizer = make_optimizer(learning.optimizer)
-    boxed_init = functools.partial(boxed_policy, model)
     validation = problems_of(experiment.problems, "validation")
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
-        if experiment.pretrained.path:
-            params = pretrained_policy(experiment, model, mesh)
-        else:
-            params = sharded_init(boxed_init, jax.random.key(seed), mesh)
-        state, shardings = sharded_train_state(params, boxed_init, optimizer, mesh)
+        start = frozen_parts(experiment, run, model, mesh) or first_policy(experiment, model, mesh)
+        params = with_adapters(start, model, jax.random.key(seed))
+        still = frozen(params, model)
+        state, shardings = sharded_train_state(
+            trainable(params, model), functools.partial(boxed_trainable_policy, model), optimizer, mesh
+        )
+        step = make_train_step(sft_loss_of(model), optimizer, seed=seed, state_shardings=shardings)
+        pass_rate = PassRate(writer_of(experiment, tokenizer), validation, 1, sandbox, seed)
         result = fit(
             learning.fit,
             state,
-            make_train_step(sft_loss_of(model), optimizer, seed=seed, state_shardings=shardings),
+            functools.partial(step, frozen=still),
             demonstration_batches(run, learning.batch_size, seed),
             directory=folder,
-            evaluate=PassRate(writer_of(experiment, tokenizer), validation, 1, sandbox, seed),
+            evaluate=lambda own, step: pass_rate(whole(own, still), step),
             monitor="pass_at_1",
             place=functools.partial(shard_batch, mesh=mesh),
             label="sft",
         )
     save_params(folder, result.best_params)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(result.best_params))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(whole(result.best_params, still)))
     best = max(result.history, key=lambda row: row["pass_at_1"])
     return {
         "parameters": parameters,

@@ -130,7 +130,7 @@ def _mixed_datasets(experiment: Experiment) -> dict[str, epath.Path]:
 def _tokenizer(experiment: Experiment) -> BpeTokenizer | PretrainedTokenizer:
     """The checkpoint's tokenizer where the policy starts from one, else one trained on the demonstrations."""
     if experiment.pretrained.path:
-        tokenizer = tokenizer_at(experiment.pretrained.path)
+        tokenizer = tokenizer_at(experiment.pretrained.path).with_chat(experiment.pretrained.chat)
         pretrained_config(experiment, tokenizer)  # Rows that the model cannot read are refused before they are made.
         return tokenizer
     demonstrations = problems_of(experiment.problems, "demonstrations")

@@ -27,9 +27,10 @@ from prm_jax.execution.journal import Journal
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.execution.verdict import Outcome
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import boxed_policy, boxed_scorer, scores
+from prm_jax.models.lora import whole
+from prm_jax.models.policy import boxed_policy, boxed_trainable_policy, boxed_trainable_scorer, scores
 from prm_jax.parallel.hosts import divided
-from prm_jax.parallel.mesh import make_mesh
+from prm_jax.parallel.mesh import MeshConfig, make_mesh
 from prm_jax.parallel.shardings import constrain, init_shapes, shapes_in, shardings_in, state_shardings
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.engine import sample_many
@@ -37,7 +38,7 @@ from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import Completions
 from prm_jax.sampling.stops import before_stop
 from prm_jax.stages.experiment import Experiment
-from prm_jax.stages.pretrained import pretrained_config
+from prm_jax.stages.pretrained import first_policy, pretrained_config
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.text import pretrained
@@ -71,21 +72,46 @@ def model_config(experiment: Experiment, tokenizer: Tokenizer) -> ModelConfig:
 
 
 def save_params(folder: epath.Path, params: Any) -> None:
-    """Leaves finished parameters where `load_policy` and `load_scorer` look."""
+    """Leaves what was trained where `load_policy` and `load_scorer` look."""
     with Checkpointer(folder / "params", keep=1) as checkpoints:
         checkpoints.save(0, params)
 
 
-def load_policy(run: RunDirectory, stage: str, model: ModelConfig, mesh: Mesh | None = None) -> Any:
+def load_policy(
+    experiment: Experiment, run: RunDirectory, stage: str, model: ModelConfig, mesh: Mesh | None = None
+) -> Any:
     """The finished policy of a stage, `sft` or `ppo/<arm>`, sharded over the mesh if there is one."""
     run.record_of(stage)
-    return _load(run.folder(stage), functools.partial(boxed_policy, model), mesh)
+    still = frozen_parts(experiment, run, model, mesh)
+    if still and stage == "sft" and not model.lora.sft:
+        return still
+    return whole(_load(run.folder(stage), functools.partial(boxed_trainable_policy, model), mesh), still)
 
 
-def load_scorer(run: RunDirectory, stage: str, model: ModelConfig, mesh: Mesh | None = None) -> Any:
+def load_scorer(
+    experiment: Experiment, run: RunDirectory, stage: str, model: ModelConfig, mesh: Mesh | None = None
+) -> Any:
     """The finished scorer of a stage, `prm` or `orm`, sharded over the mesh if there is one."""
     run.record_of(stage)
-    return _load(run.folder(stage), functools.partial(boxed_scorer, model), mesh)
+    own = _load(run.folder(stage), functools.partial(boxed_trainable_scorer, model), mesh)
+    return whole(own, frozen_parts(experiment, run, model, mesh))
+
+
+def frozen_parts(experiment: Experiment, run: RunDirectory, model: ModelConfig, mesh: Mesh | None) -> dict[str, Any]:
+    """What all networks of a run share, the same arrays in every call: the trunk where adapters are trained."""
+    if not model.lora.rank:
+        return {}
+    return _shared_trunk(experiment, None if model.lora.sft else run.folder("sft"), model, mesh)
+
+
+@functools.lru_cache(maxsize=1)  # Every stage asks for every network: this keeps the trunk one.
+def _shared_trunk(
+    experiment: Experiment, sft: epath.Path | None, model: ModelConfig, mesh: Mesh | None
+) -> dict[str, Any]:
+    """The policy that SFT left in a folder, or what it starts from."""
+    if sft is None:
+        return first_policy(experiment, model, mesh or make_mesh(MeshConfig(), jax.devices()[:1]))
+    return _load(sft, functools.partial(boxed_policy, model.without_lora()), mesh)
 
 
 def _load(folder: epath.Path, boxed_init: BoxedInit, mesh: Mesh | None) -> Any:

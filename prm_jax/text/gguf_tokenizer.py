@@ -84,5 +84,6 @@ def build(metadata: Mapping[str, Any], vocab_size: int, where: str) -> Pretraine
         eos_id=eos,
         pad_id=metadata.get("tokenizer.ggml.padding_token_id", eos),
         chat_template=metadata.get("tokenizer.chat_template"),
+        bos_named="tokenizer.ggml.bos_token_id" in metadata,
     )
     return PretrainedTokenizer(model.to_str(), specials, vocab_size, where)

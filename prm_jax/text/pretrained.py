@@ -7,9 +7,13 @@ where an experiment starts from a checkpoint; `prm_jax export` writes either kin
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import datetime
 import hashlib
+import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,10 +21,13 @@ import tokenizers
 from etils import epath
 
 from prm_jax.errors import UserError
+from prm_jax.text.chat import ChatConfig, render
 from prm_jax.text.tokenizer import BpeTokenizer, Tokenizer, byte_alphabet, bytes_to_text
 
 _KIND = "pretrained_tokenizer"
 # Whatever changes texts (a space put in front, a Unicode form, SentencePiece's marks) changes this one.
+_PROMPT = "\uf8ff"
+"""Stands for a prompt while a template is rendered: no template has a meaning for this private character."""
 _PROBE = "def f(x):\n    \treturn  'é e\u0301 漢'\r\n"
 
 
@@ -33,12 +40,14 @@ class Specials:
       eos_id: the id that ends a program.
       pad_id: the id that others pad with.
       chat_template: the Jinja text that turns messages into a prompt, as the checkpoint has it; None for none.
+      bos_named: whether the checkpoint names a `bos`.
     """
 
     bos_id: int
     eos_id: int
     pad_id: int
     chat_template: str | None = None
+    bos_named: bool = True
 
 
 class PretrainedTokenizer:
@@ -73,6 +82,7 @@ class PretrainedTokenizer:
         self._content, self._specials = content, specials
         self.bos_id, self.eos_id, self.pad_id = specials.bos_id, specials.eos_id, specials.pad_id
         self.chat_template = specials.chat_template
+        self.chat = ChatConfig()
         self.vocab_size = vocab_size
         self._bytes = _bytes_of_ids(model, vocab_size, where)
         # A program may contain the text of a special token; it must never become the token.
@@ -80,7 +90,7 @@ class PretrainedTokenizer:
         if isinstance(model.normalizer, tokenizers.normalizers.NFC):
             model.normalizer = None  # type: ignore[assignment]
         self._model = model
-        self.fingerprint: str = hashlib.sha256(json.dumps(self._state(), sort_keys=True).encode()).hexdigest()
+        self.fingerprint: str = self._fingerprint()
         if self.decode(model.encode(_PROBE, add_special_tokens=False).ids) != _PROBE:
             raise UserError(f"{where} changes texts: only byte-level BPE is supported, give another checkpoint")
 
@@ -107,7 +117,8 @@ class PretrainedTokenizer:
         try:
             state = json.loads(epath.Path(path).read_text())
             specials = Specials(**state["specials"])
-            return cls(json.dumps(state[_KIND]), specials, state["vocab_size"], str(path))
+            tokenizer = cls(json.dumps(state[_KIND]), specials, state["vocab_size"], str(path))
+            return tokenizer.with_chat(ChatConfig(**state.get("chat", {})))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is no tokenizer of a checkpoint ({error!r}): run `prm_jax tasks` again") from None
 
@@ -118,6 +129,63 @@ class PretrainedTokenizer:
         part = path.parent / f"{path.name}.part"
         part.write_text(json.dumps(self._state()))
         part.replace(path)
+
+    def with_chat(self, chat: ChatConfig) -> PretrainedTokenizer:
+        """The same tokenizer, with prompts that are written so.
+
+        Raises:
+          UserError: the checkpoint has no template to apply.
+        """
+        if chat.apply and self.chat_template is None:
+            raise UserError("ChatConfig.apply is set, but the checkpoint has no chat template: unset it")
+        changed = copy.copy(self)
+        changed.chat = chat
+        changed.fingerprint = changed._fingerprint()
+        return changed
+
+    def chat_ids(self, prompt: str) -> list[int]:
+        """The ids of a prompt as a user's message, up to where the assistant's answer begins.
+
+        They are those that `transformers` gives, but that no text of the prompt becomes a special token: only what the
+        template itself writes does.
+
+        Raises:
+          UserError: the template fails, or leaves the message out.
+        """
+        around = self._rendered_around_prompt()
+        if len(around) == 1:
+            raise UserError(
+                "the checkpoint's chat template leaves the user's message out: set ChatConfig.apply = False"
+            )
+        ids: list[int] = []
+        text = ""
+        for index, piece in enumerate(around):
+            text += prompt.strip() if index else ""
+            # Every second part is a special token.
+            for part, words in zip(self._specials_apart(piece), itertools.cycle((True, False)), strict=False):
+                if words:
+                    text += part
+                else:
+                    ids += [*self.encode(text), self._model.token_to_id(part.strip())]
+                    text = ""
+        return ids + self.encode(text)
+
+    def _rendered_around_prompt(self) -> list[str]:
+        """What the template writes before the prompt and behind it."""
+        names = special_ids(self) if self._specials.bos_named else {**special_ids(self), "bos": None}
+        tokens = {f"{name}_token": self._model.id_to_token(i) for name, i in names.items() if i is not None}
+        date = datetime.datetime.fromisoformat(self.chat.date)
+        rendered = render(self.chat_template or "", self.chat.messages(_PROMPT), tokens, date)
+        return (rendered + self.chat.opening).split(_PROMPT)
+
+    def _specials_apart(self, text: str) -> list[str]:
+        """A text cut at its special tokens: words, token, words, …, words."""
+        added = [token for token in self._model.get_added_tokens_decoder().values() if token.special]
+        forms = [
+            (r"\s*" if token.lstrip else "") + re.escape(token.content) + (r"\s*" if token.rstrip else "")
+            for token in sorted(added, key=lambda token: -len(token.content))
+        ]
+        return re.split(f"({'|'.join(forms)})", text) if forms else [text]
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text; never a special one.
@@ -149,7 +217,11 @@ class PretrainedTokenizer:
 
     def _state(self) -> dict[str, Any]:
         specials = dataclasses.asdict(self._specials)
-        return {_KIND: json.loads(self._content), "specials": specials, "vocab_size": self.vocab_size}
+        state = {_KIND: json.loads(self._content), "specials": specials, "vocab_size": self.vocab_size}
+        return state | ({"chat": dataclasses.asdict(self.chat)} if self.chat.apply else {})
+
+    def _fingerprint(self) -> str:
+        return hashlib.sha256(json.dumps(self._state(), sort_keys=True).encode()).hexdigest()
 
 
 def load_tokenizer(path: epath.PathLike) -> BpeTokenizer | PretrainedTokenizer:
@@ -218,7 +290,7 @@ def _read_specials(folder: epath.Path) -> Specials:
     chat = template.read_text() if template.exists() else own.get("chat_template")
     if isinstance(chat, list):  # Several, each with a name.
         chat = {entry["name"]: entry["template"] for entry in chat}.get("default")
-    return Specials(eos if bos is None else bos, eos, eos if pad is None else pad, chat)
+    return Specials(eos if bos is None else bos, eos, eos if pad is None else pad, chat, bos is not None)
 
 
 def _read(path: epath.Path) -> dict[str, Any]:

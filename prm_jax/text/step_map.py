@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Sequence
 
 from prm_jax.labelling.labelled_program import Label
+from prm_jax.text.pretrained import PretrainedTokenizer
 from prm_jax.text.steps import Step
 from prm_jax.text.tokenizer import Tokenizer
 
@@ -22,15 +23,17 @@ def render_prompt(prompt: str) -> str:
 
 
 def prompt_ids(prompt: str, tokenizer: Tokenizer) -> list[int]:
-    """The ids before a program: `[bos]` and the rendered prompt."""
+    """The ids before a program: `[bos]` and the rendered prompt, or what the checkpoint's chat template makes of it."""
+    if isinstance(tokenizer, PretrainedTokenizer) and tokenizer.chat.apply:
+        return tokenizer.chat_ids(prompt)
     return [tokenizer.bos_id, *tokenizer.encode(render_prompt(prompt))]
 
 
 def program_row(prompt: str, text: str, tokenizer: Tokenizer) -> tuple[list[int], int]:
-    """A program as the model sees it: `[bos] prompt program [eos]`.
+    """A program as the model sees it: `prompt_ids`, the program, `[eos]`.
 
     Returns:
-      All ids, and the number of those that come before the program (`bos` is one of them).
+      All ids, and the number of those that come before the program.
     """
     before = prompt_ids(prompt, tokenizer)
     return [*before, *tokenizer.encode(text), tokenizer.eos_id], len(before)

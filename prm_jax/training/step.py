@@ -17,7 +17,7 @@ from prm_jax.training.state import TrainState
 
 Metrics = dict[str, Float[Array, ""]]
 LossFn = Callable[[Any, Any, Key[Array, ""]], tuple[Float[Array, ""], Metrics]]
-TrainStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 NOT_FINITE = "not_finite"
 """The metric that tells which gradient, in the order of the parameters, is the first that is not finite; -1: none."""
@@ -30,18 +30,23 @@ def make_train_step(
 
     Args:
       loss_fn: `(params, batch, key) -> (loss, metrics)`; `key` is a typed random key that depends on `seed` and
-        the step only, so that a resumed run draws what the uninterrupted one drew.
+        the step only, so that a resumed run draws what the uninterrupted one drew. The parameters are those of the
+        state, with those that the step was told are frozen.
       tx: the optimiser.
       seed: seed of the keys.
       state_shardings: shardings of the state that is returned, a `TrainState` of them; None leaves it to XLA.
 
     Returns:
-      The step; its metrics are those of `loss_fn`, `grad_norm`, the global norm before clipping, and `NOT_FINITE`.
+      The step, `(state, batch, frozen=None)`; its metrics are those of `loss_fn`, `grad_norm`, the global norm before
+      clipping, and `NOT_FINITE`.
     """
 
-    def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        (_, metrics), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params, batch, key)
+    def train_step(state: TrainState, batch: Any, frozen: dict[str, Any] | None = None) -> tuple[TrainState, Metrics]:
+        def loss(params: Any) -> tuple[Float[Array, ""], Metrics]:
+            key = jax.random.fold_in(jax.random.key(seed), state.step)
+            return loss_fn({**frozen, **params} if frozen else params, batch, key)
+
+        (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "grad_norm": optax.tree.norm(gradients), NOT_FINITE: first_not_finite(gradients)}

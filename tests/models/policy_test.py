@@ -60,7 +60,7 @@ def test_parameters_are_plain_dicts_of_arrays():
 def test_scorer_starts_from_the_policy():
     config = dataclasses.replace(TINY, tied_embeddings=False)
     policy = random_policy(config)
-    scorer = init_scorer(config, jax.random.key(1), trunk=policy["trunk"])
+    scorer = init_scorer(config, jax.random.key(1), start=policy)
     assert jax.tree.structure(scorer) == jax.tree.structure(
         jax.eval_shape(functools.partial(init_scorer, config), jax.random.key(1))
     )
@@ -84,11 +84,11 @@ def test_a_scorer_that_reads_its_surprise_sees_a_token_through_its_probability()
     policy = random_policy(config)
     policy["trunk"]["embedding"] = jnp.ones_like(policy["trunk"]["embedding"])
     other = TOKENS.at[:, -1].set((TOKENS[:, -1] + 1) % config.vocab_size)
-    scorer = init_scorer(config, jax.random.key(1), trunk=policy["trunk"])
+    scorer = init_scorer(config, jax.random.key(1), start=policy)
     z, z_other = (scores(scorer, config, tokens, SEGMENTS, POSITIONS) for tokens in (TOKENS, other))
     np.testing.assert_array_equal(z[:, :-1], z_other[:, :-1])
     plain = dataclasses.replace(config, reads_surprise=False)
-    blind = init_scorer(plain, jax.random.key(1), trunk=policy["trunk"])
+    blind = init_scorer(plain, jax.random.key(1), start=policy)
     assert abs(z[1, -1] - z_other[1, -1]) > 0 and SEGMENTS[0, -1] == 0
     np.testing.assert_array_equal(
         scores(blind, plain, TOKENS, SEGMENTS, POSITIONS), scores(blind, plain, other, SEGMENTS, POSITIONS)

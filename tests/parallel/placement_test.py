@@ -142,11 +142,11 @@ def assert_gives_back_as_it_takes(traced, compiled):
 def test_networks_are_born_split_where_a_mesh_is_set(mesh):
     model = ModelConfig(width=128, layers=1, heads=4, kv_heads=2, mlp_width=384)
     with jax.set_mesh(mesh):
-        trunk = init_policy(model, jax.random.key(0))["trunk"]
-        scorer = init_scorer(model, jax.random.key(0), trunk)
+        policy = init_policy(model, jax.random.key(0))
+        scorer = init_scorer(model, jax.random.key(0), policy)
         rows = split_rows(np.zeros((8, 3), np.int32))
     parts = mesh.shape["fsdp"]
-    for table in (trunk["embedding"], scorer["trunk"]["embedding"]):
+    for table in (policy["trunk"]["embedding"], scorer["trunk"]["embedding"]):
         assert table.sharding.shard_shape(table.shape) == (512 // mesh.shape["tensor"], 128 // parts)
     assert scorer["head"]["kernel"].sharding.shard_shape((128,)) == (128 // parts,)
     assert rows.sharding.is_equivalent_to(batch_sharding(mesh), 2)

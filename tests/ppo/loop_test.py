@@ -16,13 +16,16 @@ from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
 from prm_jax.execution.verdict import Outcome
 from prm_jax.labelling.labelled_program import Label
-from prm_jax.models.config import ModelConfig
+from prm_jax.models.config import LoraConfig, ModelConfig
+from prm_jax.models.lora import trainable
 from prm_jax.models.policy import init_policy, init_scorer
 from prm_jax.ppo import rewards, timeline
 from prm_jax.ppo.arms import Arm, PrmRefreshConfig
 from prm_jax.ppo.config import CriticConfig, PpoConfig
+from prm_jax.ppo.critic import init_head
 from prm_jax.ppo.loop import train
 from prm_jax.ppo.quality import Quality
+from prm_jax.ppo.update import init_state
 from prm_jax.ppo.verify import Verified
 from prm_jax.problems.problem import Problem
 from prm_jax.text.steps import split_steps
@@ -233,6 +236,57 @@ def test_what_no_rollout_can_be_is_refused():
         dataclasses.replace(CONFIG, rollout_chunks=3)
     with pytest.raises(UserError, match="importance_cap"):
         dataclasses.replace(CONFIG, importance_cap=0.5)
+
+
+def test_adapters_alone_are_trained_and_a_killed_run_resumes_to_the_same_bits(tmp_path):
+    """Policy, reference, PRM and a critic from the PRM share one trunk, which keeps its bits."""
+    model = dataclasses.replace(MODEL, lora=LoraConfig(rank=2))
+    policy = init_policy(model, jax.random.key(0))
+    scorer = init_scorer(model, jax.random.key(1), policy)
+    before = bits(policy)
+    arm = dataclasses.replace(ONLINE, critic="prm")
+    networks = {"model": model, "policy_params": policy, "reference_params": policy, "scorer_params": scorer}
+    config = dataclasses.replace(CONFIG, updates=3, checkpoint_every=1, value_only_updates=0, kl_coefficient=0.1)
+    calls = 0
+
+    def dies(problems, texts, exact):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return starts_right(problems, texts, exact)
+
+    whole = run(tmp_path / "whole", config, arm, **networks)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", config, arm, dies, **networks)
+    resumed = run(tmp_path / "cut", config, arm, **networks)
+    assert bits(policy) == before
+    for found, again in ((whole.params, resumed.params), (whole.scorer_params, resumed.scorer_params)):
+        assert bits(found) == bits(again)
+        assert all(a is b for a, b in zip(*map(jax.tree.leaves, (found["trunk"], policy["trunk"])), strict=True))
+    assert bits(whole.params["adapters"]) != bits(policy["adapters"])
+    assert bits(whole.scorer_params["adapters"]) != bits(scorer["adapters"])
+    with Checkpointer(tmp_path / "whole" / "checkpoints") as checkpoints:
+        names = checkpoints._metadata(3)["leaves"]  # Which leaves there are is nobody else's business.
+    assert len(names) > 100 and not any("trunk" in name for name in names)
+    rows = read_metrics(tmp_path / "whole")
+    # The sampler's adapters are added up once, the learner's in every block: that changes nothing but the rounding.
+    assert all(row["rollout/logprob_gap"] < 1e-4 for row in rows)
+    assert rows[0]["update/kl"] == 0 and rows[-1]["update/kl"] > 0
+
+
+def test_moments_are_those_of_adapters():
+    def moments(model):
+        shapes = jax.eval_shape(lambda: trainable(init_policy(model, jax.random.key(0)), model))
+        critic = jax.eval_shape(lambda: init_head(model, 8, jax.random.key(0)))
+        state = jax.eval_shape(functools.partial(init_state, CONFIG), shapes, critic)
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state.opt_state)), shapes
+
+    model = ModelConfig(vocab_size=512, width=128, layers=4, heads=4, kv_heads=2, mlp_width=384)
+    full, _ = moments(model)
+    small, adapters = moments(dataclasses.replace(model, lora=LoraConfig(rank=4)))
+    own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(adapters))
+    assert small < full / 10 and small == pytest.approx(2 * own, abs=16)
 
 
 @pytest.mark.slow
