@@ -22,6 +22,7 @@ import resource
 import select
 import signal
 import time
+from collections.abc import Iterable
 
 from prm_jax.execution import child, code_pages, confinement
 from prm_jax.execution.frames import HEADER, JOB, RECORD, REPORT, STATUSES, pack, read_exact, write_all
@@ -36,13 +37,14 @@ SETUP_SECONDS = 5.0  # CPU for the trusted set-up.
 TEXT_SECONDS = 0.2  # CPU for compiling and importing, on top of one call's limit.
 TRACE_SECONDS = 0.5  # CPU that tracing may add to each phase.
 UNCONFINED = 71  # Exit status of a child that could not be confined.
-CORES = os.sched_getaffinity(0)
+CORES = tuple(os.sched_getaffinity(0))
 UNWATCHED_SECONDS = 0.01  # Most programs end before; each wake-up of the zygote on the way would cost them time.
 
 # Not `os.fork`, which makes a child ready for threads and callbacks that the zygote has not, and in doing so touches,
 # so copies, as many pages again as all else does before the program starts.
 _fork = ctypes.PyDLL(None).fork
 _core = ctypes.PyDLL(None).sched_getcpu
+_REFUSALS = contextlib.suppress(OSError)
 
 
 def phase_limits(call_seconds: float, calls: int, is_traced: bool) -> list[float]:
@@ -112,7 +114,7 @@ def _run(job: bytes, wall_seconds: float, output_bytes: int, confined: confineme
     source, sink = os.pipe()
     # A child starts on the core of its zygote, which waits for it: what it inherits is in that core's caches, and no
     # other core has to be woken. One that takes longer is let go (`_Watch`).
-    os.sched_setaffinity(0, (_core(),))
+    _restrict(0, (_core(),))
     pid = _fork()
     if pid == 0:
         try:
@@ -121,7 +123,7 @@ def _run(job: bytes, wall_seconds: float, output_bytes: int, confined: confineme
             child.run(job, confinement.RECORD_FD, output_bytes)
         finally:
             os._exit(UNCONFINED)  # Reached only where confinement failed.
-    os.sched_setaffinity(0, CORES)
+    _restrict(0, CORES)
     os.close(sink)
     # A record is at most `output_bytes` long and a call writes one, traced three; more than all together is hostile.
     most_bytes = output_bytes * (calls + 1) * (3 if is_traced else 1)
@@ -136,6 +138,12 @@ def _run(job: bytes, wall_seconds: float, output_bytes: int, confined: confineme
     return _report(status, usage.ru_utime + usage.ru_stime, records)
 
 
+def _restrict(pid: int, cores: Iterable[int]) -> None:
+    """Has a process, 0 for this one, run on these cores; where the machine does not let it, on those that it may."""
+    with _REFUSALS:
+        os.sched_setaffinity(pid, cores)
+
+
 def _report(status: str, cpu_seconds: float = 0.0, records: bytes = b"") -> bytes:
     return REPORT.pack(STATUSES.index(status), cpu_seconds) + records
 
@@ -146,8 +154,7 @@ def _watch(pid: int, source: int, limits: list[float], wall_seconds: float, most
     poll.register(source, 0)  # Only its end.
     if poll.poll(int(1000 * UNWATCHED_SECONDS)):
         return _rest(source, most_bytes)
-    with contextlib.suppress(OSError):
-        os.sched_setaffinity(pid, CORES)
+    _restrict(pid, CORES)
     watch = _Watch(pid, source, limits, time.monotonic() + wall_seconds - UNWATCHED_SECONDS, most_bytes)
     return watch.until_end(), bytes(watch.records)
 
