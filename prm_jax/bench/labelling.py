@@ -1,13 +1,16 @@
 """`prm_jax bench labelling`: variants per second, phase by phase.
 
 Comes in: how many variants, and the path of MBPP. Goes out: a table on standard output. Called by `cli.py`. The phases
-are those of `labelling/label.py`, each over all variants before the next begins, so that each can be timed alone.
+are those of `labelling/label.py`, each over all variants before the next begins, so that each can be timed alone. Then
+the pipeline of `labelling/beam.py` does all of it once more, with one worker and with two.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import json
 import os
 import random
 import tempfile
@@ -38,6 +41,10 @@ PHASES = {
     "steps": "cut them into steps and label these",
     "write": "write the rows",
 }
+PIPELINES = {
+    "worker": "all of it by the pipeline, one worker with one zygote",
+    "workers": "all of it by the pipeline, two workers with one zygote each",
+}
 _PER_STEP = LabelConfig()
 _PROBLEM_VARIANTS = 10  # About as many variants as a synthetic problem gives; more problems are made than are needed.
 
@@ -51,7 +58,7 @@ class Measurement:
 
     Attributes:
       kind: which problems.
-      phase: one of `PHASES`.
+      phase: one of `PHASES` or of `PIPELINES`.
       variants: how many.
       seconds: wall time of all of them.
     """
@@ -68,7 +75,7 @@ class Measurement:
 
     def __str__(self) -> str:
         """The line."""
-        return f"{self.kind:10}{self.phase:7}{self.rate:10.0f}/s   {PHASES[self.phase]}"
+        return f"{self.kind:10}{self.phase:8}{self.rate:9.0f}/s   {(PHASES | PIPELINES)[self.phase]}"
 
 
 def run(mbpp: str | None = None, programs: int = 2000) -> list[Measurement]:
@@ -100,7 +107,9 @@ def run(mbpp: str | None = None, programs: int = 2000) -> list[Measurement]:
                 own.append(each)
             seconds = sum(each.seconds / each.variants for each in own if each.phase != "trace")
             print(f"{kind:10}all but trace: {1 / seconds:.0f}/s, 70,000 variants in {70_000 * seconds / 60:.1f} min")
-            found += own
+            one, two = (_pipeline(kind, problems, programs, phase) for phase in PIPELINES)
+            print(one, two, f"{kind:10}two workers need {two.seconds / one.seconds:.2f} of one's time", sep="\n")
+            found += [*own, one, two]
     if not mbpp:
         print("MBPP: left out, as no --mbpp FILE was given")
     return found
@@ -125,6 +134,19 @@ def _measure(kind: str, problems: Sequence[Problem], most: int, sandbox: Sandbox
     with tempfile.TemporaryDirectory() as folder:
         kept = [row for row in rows if row is not None]
         yield measured("write", _timed(lambda: write_labelled(Path(folder) / "rows.jsonl", kept))[1])
+
+
+def _pipeline(kind: str, problems: Sequence[Problem], most: int, phase: str) -> Measurement:
+    """The same by the Beam pipeline, from problems to shards and card; `variants` are its rows."""
+    from prm_jax.labelling.beam import run_labelling  # Here, since Beam takes seconds to import.
+
+    with tempfile.TemporaryDirectory() as folder:
+        workers = 1 + list(PIPELINES).index(phase)
+        some = problems[: max(2, most // _PROBLEM_VARIANTS)]
+        work = functools.partial(run_labelling, some, folder, _PER_STEP, SandboxConfig(workers=1), workers=workers)
+        _, seconds = _timed(work)
+        card = json.loads((Path(folder) / "card.json").read_text())
+    return Measurement(kind, phase, card["programs"], seconds)
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -21,6 +21,7 @@ from prm_jax.problems.problem import Test
 
 OTHERS_SHARE = 10  # One in so many programs is enough for an executor that is so many times slower.
 _WARM_UP = 16
+_SLOW = 0.5  # CPU seconds of one program that says more of a rate than all others do.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Measurement:
       programs: how many in all.
       passed: how many passed; all should.
       seconds: wall time.
+      slowest: CPU seconds of the program that took most, 0 where that is not known.
     """
 
     executor: str
@@ -42,6 +44,7 @@ class Measurement:
     programs: int
     passed: int
     seconds: float
+    slowest: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -52,6 +55,8 @@ class Measurement:
         """The line."""
         failed = self.programs - self.passed
         remark = f"  ({failed} of {self.programs} did not pass)" if failed else ""
+        if self.slowest > _SLOW:
+            remark += f"  (one program takes {self.slowest:.1f} s of CPU)"
         return f"{self.executor:12}{self.kind:18}{self.workers:2} at a time{self.rate:9.0f}/s{remark}"
 
 
@@ -119,13 +124,15 @@ def mbpp_references(path: str) -> list[Program]:
     return made
 
 
-def _in_sandbox(programs: Sequence[Program], workers: int) -> tuple[int, float]:
-    """How many of the programs passed, and the seconds that they took once the sandbox was warm."""
+def _in_sandbox(programs: Sequence[Program], workers: int) -> tuple[int, float, float]:
+    """How many of the programs passed, the seconds that they took once the sandbox was warm, and CPU of the slowest."""
     with Sandbox(SandboxConfig(workers=workers, rerun_share=0.0)) as sandbox:
         sandbox.run(tiny_programs(_WARM_UP))
         start = time.perf_counter()
         verdicts = sandbox.run(programs)
-        return sum(verdict.outcome is Outcome.PASSED for verdict in verdicts), time.perf_counter() - start
+        seconds = time.perf_counter() - start
+    passed = sum(verdict.outcome is Outcome.PASSED for verdict in verdicts)
+    return passed, seconds, max(verdict.cpu_seconds for verdict in verdicts)
 
 
 def _by(executor: Executor, programs: Sequence[Program], workers: int) -> tuple[int, float]:

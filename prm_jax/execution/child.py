@@ -1,6 +1,6 @@
 """Runs one untrusted program and its calls, and writes a record of each.
 
-Comes in: a job (`text`, `setup`, `calls`, `trace`, `opcodes`) and the descriptor for records. Goes out: records on that
+Comes in: a job (the program's text, the set-up and the calls) and the descriptor for records. Goes out: records on that
 descriptor, each a length, a kind and JSON. Called by `zygote.py` in a process forked for this one program.
 
 Records, in this order: `P` the set-up ran; `P` the program's text ran; for each call any `T` (trace), an `O` (number of
@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import builtins
 import json
+import marshal
 import os
 import random
 from typing import Any
 
 from prm_jax.execution.encoding import encode
-from prm_jax.execution.frames import RECORD
+from prm_jax.execution.frames import JOB, RECORD
 from prm_jax.execution.opcodes import OpcodeCounter
 from prm_jax.execution.tracing import PROGRAM_FILE, Tracer
 
@@ -31,37 +32,75 @@ TEST_FILE = "<test>"
 # Captured before the program runs, which may patch the modules that they come from.
 _eval, _exec, _compile, _type, _str, _len = eval, exec, compile, type, str, len
 _write, _exit, _seed = os.write, os._exit, random.seed
+_loads = marshal.loads  # Of what the parent wrote, with the same interpreter.
 _dumps = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _pack = RECORD.pack
+_LOADED, _DONE = _pack(4, b"P") + b"null", _pack(4, b"D") + b"null"
 _BaseException, _MemoryError, _AssertionError = BaseException, MemoryError, AssertionError
 
 
-def run(job: dict[str, Any], fd: int, most_bytes: int) -> None:
-    """Runs the job and ends the process: nothing that the program left behind (threads, `atexit`) gets a turn."""
+_REHEARSAL = """
+def f(x):
+    found = {}
+    for i, each in enumerate([x, 2, 3]):
+        if each not in found and len(found) < 9:
+            found[each] = str(i // x)
+    return sorted(list(found.items()))
+"""
+
+
+def run(job: bytes, fd: int, most_bytes: int) -> None:
+    """Runs the job and ends the process: nothing that the program left behind (threads, `atexit`) gets a turn.
+
+    Args:
+      job: its payload, see `frames.JOB`.
+      fd: where the records go.
+      most_bytes: of one record.
+    """
     try:
         _run(job, fd, most_bytes)
     finally:
         _exit(0)
 
 
-def _send(fd: int, kind: bytes, payload: Any = None, most_bytes: int = 1 << 20, instead: Any = None) -> None:
+def rehearse() -> None:
+    """Runs a program of this module's own in the zygote: what Python sets up at first use is then there in each child.
+
+    Several times, as Python speeds up a function when it has been called for a while.
+    """
+    source, sink = os.pipe()
+    calls = [["f(1)", False], ["f(0)", False]]
+    for n in range(20):
+        is_traced = n % 2 == 1
+        _run(JOB.pack(1.0, 2, is_traced, False) + marshal.dumps((_REHEARSAL, "", calls)), sink, 1 << 12)
+        os.read(source, 1 << 16)
+    os.close(source)
+    os.close(sink)
+
+
+def _send(fd: int, kind: bytes, payload: Any, most_bytes: int = 1 << 20, instead: Any = None) -> None:
     """Writes a record, of `instead` where that of `payload` would be longer than `most_bytes`."""
     data = _dumps(payload).encode("ascii")
     if _len(data) > most_bytes:
         data = _dumps(instead).encode("ascii")
-    data = _pack(_len(data), kind) + data
+    _write_all(fd, _pack(_len(data), kind) + data)
+
+
+def _write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[_write(fd, data) :]
 
 
-def _run(job: dict[str, Any], fd: int, most_bytes: int) -> None:
+def _run(job: bytes, fd: int, most_bytes: int) -> None:
+    _, _, is_traced, counts = JOB.unpack_from(job)
+    text, setup, calls = _loads(job[JOB.size :])
     space: dict[str, Any] = {"__name__": "__program__", "__builtins__": builtins}
-    if not _load(job, fd, space):
+    if not _load(text, setup, fd, space):
         return
-    for call, in_child in job["calls"]:
+    for call, in_child in calls:
         tracer = None
-        counter = OpcodeCounter() if job["opcodes"] else None
-        if job["trace"]:
+        counter = OpcodeCounter() if counts else None
+        if is_traced:
             tracer = Tracer(lambda tracer: _send(fd, b"T", [tracer.events, False, []], most_bytes, [[], False, []]))
         result = _call(call, in_child, space, tracer or counter)
         if counter is not None:
@@ -71,25 +110,25 @@ def _run(job: dict[str, Any], fd: int, most_bytes: int) -> None:
             events = tracer.events if tracer.complete else None
             _send(fd, b"T", [events, tracer.complete, lines], most_bytes, [[], False, lines])
         _send(fd, b"R", result, most_bytes, ["v", ["o", "too large"]])
-    _send(fd, b"D")
+    _write_all(fd, _DONE)
 
 
-def _load(job: dict[str, Any], fd: int, space: dict[str, Any]) -> bool:
+def _load(text: str, setup: str, fd: int, space: dict[str, Any]) -> bool:
     """Executes the set-up and the program's text; False where one of them failed, which it reports."""
     stage = "setup"
     try:
-        if job["setup"]:
-            _exec(_compile(job["setup"], "<setup>", "exec", dont_inherit=True), space)
-        _send(fd, b"P")
+        if setup:
+            _exec(_compile(setup, "<setup>", "exec", dont_inherit=True), space)
+        _write_all(fd, _LOADED)
         stage = "syntax"
-        code = _compile(job["text"], PROGRAM_FILE, "exec", dont_inherit=True)
+        code = _compile(text, PROGRAM_FILE, "exec", dont_inherit=True)
         stage = "import"
         _seed(0)
         _exec(code, space)
-        _send(fd, b"P")
+        _write_all(fd, _LOADED)
     except _BaseException as error:
-        text, line, is_memory = _describe(error)
-        _send(fd, b"X", [stage, text, getattr(error, "lineno", None) if stage == "syntax" else line, is_memory])
+        told, line, is_memory = _describe(error)
+        _send(fd, b"X", [stage, told, getattr(error, "lineno", None) if stage == "syntax" else line, is_memory])
         return False
     return True
 

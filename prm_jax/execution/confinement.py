@@ -26,13 +26,15 @@ RECORD_FD = 3
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
-_prctl = ctypes.CDLL(None, use_errno=True).prctl
-_prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+_prctl = ctypes.CDLL(None).prctl
+_DIE_WITH_PARENT = (_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+_setpgid, _setrlimit, _closerange = os.setpgid, resource.setrlimit, os.closerange
+_RLIMIT_CPU, _INFINITY = resource.RLIMIT_CPU, resource.RLIM_INFINITY
 
 
 def die_with_parent() -> None:
     """Has the kernel kill this process when the thread that forked it ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl(*_DIE_WITH_PARENT)
 
 
 def adopt_orphans() -> None:
@@ -61,6 +63,7 @@ class Confinement:
         _lower(resource.RLIMIT_NPROC, 4096)
         if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             raise OSError("the kernel refuses no_new_privs")
+        self.most_cpu_seconds = resource.getrlimit(resource.RLIMIT_CPU)[1]
         self.rules = landlock.Rules(landlock.readable_paths()) if landlock.version() else None
         self.system_calls = seccomp.Filter() if seccomp.is_available() else None
 
@@ -83,12 +86,16 @@ def _lower(which: int, value: int) -> None:
 
 
 def _own_group(shared: Confinement, cpu_seconds: float) -> None:
-    os.setpgid(0, 0)
-    die_with_parent()
+    _setpgid(0, 0)
+    _prctl(*_DIE_WITH_PARENT)
 
 
 def _cpu(shared: Confinement, cpu_seconds: float) -> None:
-    _lower(resource.RLIMIT_CPU, int(cpu_seconds) + 2)
+    seconds = int(cpu_seconds) + 2
+    most = shared.most_cpu_seconds
+    if most != _INFINITY and seconds > most:
+        seconds = most
+    _setrlimit(_RLIMIT_CPU, (seconds, seconds))
 
 
 def _files(shared: Confinement, cpu_seconds: float) -> None:
@@ -97,7 +104,7 @@ def _files(shared: Confinement, cpu_seconds: float) -> None:
 
 
 def _close_descriptors(shared: Confinement, cpu_seconds: float) -> None:
-    os.closerange(RECORD_FD + 1, 1 << 16)
+    _closerange(RECORD_FD + 1, 1 << 16)
 
 
 def _system_calls(shared: Confinement, cpu_seconds: float) -> None:

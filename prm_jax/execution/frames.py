@@ -12,10 +12,15 @@ from collections.abc import Iterator
 
 # Payload length, identity of the program, wall-clock backstop in seconds.
 HEADER = struct.Struct(">IId")
-# Within one report: payload length and kind of a record that the child wrote (see `child.py`).
+# A job's payload begins with what its zygote has to know: CPU seconds of a call, number of calls, whether they are
+# traced, whether their instructions are counted. The rest is marshalled for the child, which alone reads it: each page
+# that the zygote touches is copied anew after every fork.
+JOB = struct.Struct(">dI??")
+# A report's payload: how the child ended (`STATUSES`) and its CPU seconds, which the child's records follow.
+REPORT = struct.Struct(">Bd")
+STATUSES = ("ended", "timeout", "output", "unconfined", "trouble")
+# One of those records: payload length and kind (see `child.py`).
 RECORD = struct.Struct(">Ic")
-# Within one report: length of the zygote's own JSON, which the child's records follow.
-REPORT = struct.Struct(">I")
 
 
 def pack(identity: int, wall_seconds: float, payload: bytes) -> bytes:
@@ -25,21 +30,22 @@ def pack(identity: int, wall_seconds: float, payload: bytes) -> bytes:
 
 def read_exact(fd: int, size: int) -> bytes:
     """Reads exactly `size` bytes of a blocking descriptor; `b""` where the pipe ended before."""
-    parts = []
-    while size > 0:
-        part = os.read(fd, min(size, 1 << 20))
+    data = os.read(fd, min(size, 1 << 20))
+    while 0 < len(data) < size:
+        part = os.read(fd, min(size - len(data), 1 << 20))
         if not part:
             return b""
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+        data += part
+    return data
 
 
 def write_all(fd: int, data: bytes) -> None:
     """Writes all of `data` to a blocking descriptor."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    written = os.write(fd, data)
+    if written < len(data):
+        view = memoryview(data)[written:]
+        while view:
+            view = view[os.write(fd, view) :]
 
 
 class FrameBuffer:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from prm_jax.errors import UserError
-from prm_jax.execution.frames import RECORD, REPORT
+from prm_jax.execution.frames import RECORD, REPORT, STATUSES
 from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, Verdict
 from prm_jax.problems.comparisons import holds
 from prm_jax.problems.literals import literal
@@ -154,24 +154,21 @@ class _Findings:
 
 def judge(program: Program, report: bytes) -> Verdict:
     """The verdict on `program`, given its zygote's report."""
-    (length,) = REPORT.unpack_from(report)
-    head = json.loads(report[REPORT.size : REPORT.size + length])
-    status = head["status"]
+    number, cpu_seconds = REPORT.unpack_from(report)
+    status = STATUSES[number]
     if status in ("trouble", "unconfined"):
         return unknown(program, f"sandbox: {status}")
     findings = _Findings()
     count = len(program.tests)
     try:
-        _read(program, report[REPORT.size + length :], findings)
+        _read(program, report[REPORT.size :], findings)
     except _MALFORMED:
         findings = _Findings(stopped=True)
         findings.fail(Outcome.KILLED, None, "records were forged or damaged")
     if not findings.stopped:
-        if status != "done":
-            # Whoever writes all results but not the end is not the harness.
-            del findings.passed[max(count - 1, 0) :]
-        if status != "done" or len(findings.passed) < count:
-            findings.fail(*_ENDINGS.get(status, _ENDINGS["died"]))
+        # Whoever writes all results but not the end is not the harness.
+        del findings.passed[max(count - 1, 0) :]
+        findings.fail(*_ENDINGS[status])
     missing = count - len(findings.passed)
     outcome, line, exception = findings.failure or (Outcome.PASSED, None, None)
     return Verdict(
@@ -179,7 +176,7 @@ def judge(program: Program, report: bytes) -> Verdict:
         passed=(*findings.passed, *[False] * missing),
         line=line,
         exception=exception,
-        cpu_seconds=head["cpu_seconds"],
+        cpu_seconds=cpu_seconds,
         executed_lines=frozenset(findings.lines),
         traces=(*findings.traces, *[None] * count)[:count] if program.trace else (),
         values=(*findings.values, *[None] * count)[:count] if program.values else (),
@@ -190,7 +187,7 @@ def judge(program: Program, report: bytes) -> Verdict:
 _ENDINGS: dict[str, tuple[Outcome, int | None, str | None]] = {
     "timeout": (Outcome.TIMEOUT, None, None),
     "output": (Outcome.KILLED, None, "returned more data than the limit"),
-    "died": (Outcome.KILLED, None, "the process ended before its last call did"),
+    "ended": (Outcome.KILLED, None, "the process ended before its last call did"),
 }
 
 

@@ -27,7 +27,7 @@ _FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 1
 _NET_RIGHTS = {4: 0b11}  # TCP: bind, connect.
 _SCOPES = {6: 0b11}  # Abstract Unix sockets, signals.
 
-_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall = ctypes.CDLL(None).syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, *[ctypes.c_ulong] * 4]
 
@@ -67,6 +67,8 @@ class Rules:
         self._fd = _checked(_CREATE_RULESET, ctypes.addressof(attributes), size, 0)
         for path in readable:
             self._allow(path)
+        flags = _LOG_SAME_EXEC_OFF if self._version >= 7 else 0
+        self._restrict = (_RESTRICT_SELF, self._fd, flags, 0, 0)
 
     def _allow(self, path: str) -> None:
         try:
@@ -75,18 +77,19 @@ class Rules:
             return
         try:
             is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
-            rule = _PATH_BENEATH.pack(_READ_FILE | (_READ_DIR if is_folder else 0), fd)
-            _checked(_ADD_RULE, self._fd, _RULE_PATH_BENEATH, ctypes.addressof(ctypes.create_string_buffer(rule)))
+            rule = ctypes.create_string_buffer(_PATH_BENEATH.pack(_READ_FILE | (_READ_DIR if is_folder else 0), fd))
+            _checked(_ADD_RULE, self._fd, _RULE_PATH_BENEATH, ctypes.addressof(rule))
         finally:
             os.close(fd)
 
     def apply(self) -> None:
         """Confines this process; `no_new_privs` must hold already. Raises `OSError` where the kernel refuses."""
-        _checked(_RESTRICT_SELF, self._fd, _LOG_SAME_EXEC_OFF if self._version >= 7 else 0, 0)
+        if _syscall(*self._restrict) != 0:
+            raise OSError("Landlock refuses")
 
 
 def _checked(number: int, *arguments: int) -> int:
     result: int = _syscall(number, *arguments, *[0] * (4 - len(arguments)))
     if result < 0:
-        raise OSError(ctypes.get_errno(), "Landlock refuses")
+        raise OSError("Landlock refuses")
     return result

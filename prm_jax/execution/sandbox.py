@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import marshal
 import os
 import select
 import shutil
@@ -24,7 +25,7 @@ from typing import Literal
 
 from prm_jax.errors import UserError
 from prm_jax.execution import bwrap, grading
-from prm_jax.execution.frames import FrameBuffer, pack, write_all
+from prm_jax.execution.frames import JOB, FrameBuffer, pack, write_all
 from prm_jax.execution.journal import Journal, program_key
 from prm_jax.execution.tiers import Tier, find_tier
 from prm_jax.execution.verdict import Outcome, Program, Verdict
@@ -249,6 +250,8 @@ class Sandbox:
                     "PYTHONHASHSEED": str(self.config.hash_seed),
                     "PYTHONUTF8": "1",
                     "MALLOC_ARENA_MAX": "1",
+                    # Each child would look up anew what a library calls for the first time.
+                    "LD_BIND_NOW": "1",
                 },
                 cwd="/",
                 close_fds=True,
@@ -274,13 +277,6 @@ def _write(fd: int, data: bytes, seconds: float) -> None:
 
 def _payload(program: Program) -> bytes:
     """The program as the zygote gets it: without any expected value."""
-    return json.dumps(
-        {
-            "text": program.text,
-            "setup": program.setup,
-            "calls": [[test.call, test.in_child] for test in program.tests],
-            "cpu_seconds": program.cpu_seconds,
-            "trace": program.trace,
-            "opcodes": program.opcodes,
-        }
-    ).encode()
+    head = JOB.pack(program.cpu_seconds, len(program.tests), program.trace, program.opcodes)
+    calls = [[test.call, test.in_child] for test in program.tests]
+    return head + marshal.dumps((program.text, program.setup, calls))

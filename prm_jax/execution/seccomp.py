@@ -17,13 +17,14 @@ import ctypes
 import errno
 import os
 import platform
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
 _PR_SET_SECCOMP = 22
 _MODE_FILTER = 2
-_prctl = ctypes.CDLL(None, use_errno=True).prctl
-_prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+_prctl = ctypes.CDLL(None).prctl
+_NUMBER = struct.Struct("=I")
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """The kernel's audit numbers of the architectures that have a column in the tables."""
@@ -121,9 +122,10 @@ class _SockFprog(ctypes.Structure):
 
 def is_available() -> bool:
     """Whether the kernel takes filters and the tables have a column for this machine."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
     ctypes.set_errno(0)
     # Without a program: a kernel that knows filters complains of the address, another one of the mode.
-    _prctl(_PR_SET_SECCOMP, _MODE_FILTER, None, 0, 0)
+    prctl(_PR_SET_SECCOMP, _MODE_FILTER, None, 0, 0)
     return ctypes.get_errno() == errno.EFAULT and platform.machine() in ARCHITECTURES
 
 
@@ -133,17 +135,20 @@ class Filter:
     def __init__(self) -> None:
         """Builds the filter for this machine's architecture, which must be one of `ARCHITECTURES`."""
         instructions = instructions_for(platform.machine())
-        self._own_pid = [index for index, instruction in enumerate(instructions) if instruction[3] == OWN_PID]
         self._array = (_SockFilter * len(instructions))(*(_SockFilter(*each) for each in instructions))
         self._program = _SockFprog(len(instructions), self._array)
+        # Prepared, as each object that a child makes or looks up costs it pages.
+        self._attach = (_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(self._program), 0, 0)
+        own = [index for index, instruction in enumerate(instructions) if instruction[3] == OWN_PID]
+        self._own_pid = [index * ctypes.sizeof(_SockFilter) + _SockFilter.k.offset for index in own]
 
     def attach(self) -> None:
         """Confines this process; `no_new_privs` must hold already. Raises `OSError` where the kernel refuses."""
         pid = os.getpid()
-        for index in self._own_pid:
-            self._array[index].k = pid
-        if _prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(self._program), 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "seccomp refuses the filter")
+        for offset in self._own_pid:
+            _NUMBER.pack_into(self._array, offset, pid)
+        if _prctl(*self._attach) != 0:
+            raise OSError("seccomp refuses the filter")
 
 
 def instructions_for(machine: str) -> list[Instruction]:

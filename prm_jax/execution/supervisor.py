@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import json
 import os
 import select
 import signal
@@ -17,7 +16,7 @@ import time
 from typing import Any
 
 from prm_jax.execution import zygote
-from prm_jax.execution.frames import REPORT, FrameBuffer, pack
+from prm_jax.execution.frames import REPORT, STATUSES, FrameBuffer, pack
 
 IN_FLIGHT = 4  # Jobs per zygote: one runs, the others wait in its pipe.
 ATTEMPTS = 2
@@ -103,7 +102,7 @@ def _become_zygote(jobs: int, reports: int, close: list[int], directory: str, co
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         os.close(null)
-        zygote.serve(jobs, reports, directory, config)
+        zygote.serve(jobs, reports, directory, config["memory_bytes"], config["output_bytes"])
     finally:
         os._exit(0)
 
@@ -198,8 +197,7 @@ class Supervisor:
         if jobs:
             jobs[0].failures += 1
             if jobs[0].failures >= ATTEMPTS:
-                head = json.dumps({"status": "trouble", "cpu_seconds": 0.0}).encode()
-                self._report(jobs.pop(0), REPORT.pack(len(head)) + head)
+                self._report(jobs.pop(0), REPORT.pack(STATUSES.index("trouble"), 0.0))
         self._waiting.extendleft(reversed(jobs))
         del self._workers[index]
         self._workers.insert(index, self._start(index))

@@ -1,11 +1,14 @@
 """A warm interpreter that forks one child per program and watches it.
 
-Comes in: job frames on one pipe. Goes out: report frames on another: the zygote's own JSON (`status`, `cpu_seconds`)
-and then the child's records, unread. `supervisor.py` keeps one zygote per core. The zygote reads exactly one job at a
+Comes in: job frames on one pipe. Goes out: report frames on another: how the child ended, its CPU seconds and then its
+records, unread (see `frames.py`). `supervisor.py` keeps one zygote per core. The zygote reads exactly one job at a
 time, so that a child finds no other program in the memory it inherits.
 
 Each phase (set-up, the program's text, each call) has a CPU limit, which the zygote enforces by the child's CPU clock;
 records mark the phases. A child that forges them gains no more than the sum of the limits.
+
+Most of a small program's cost are pages: after a fork, each page that the zygote or the child writes to is copied, and
+a reference count is a write. So whatever can be done once, by the supervisor or by the parent is not done in `_run`.
 """
 
 from __future__ import annotations
@@ -14,16 +17,15 @@ import contextlib
 import ctypes
 import gc
 import importlib
-import json
 import os
 import resource
 import select
 import signal
 import time
-from typing import Any
+from collections.abc import Iterable
 
-from prm_jax.execution import child, confinement
-from prm_jax.execution.frames import HEADER, RECORD, REPORT, pack, read_exact, write_all
+from prm_jax.execution import child, code_pages, confinement
+from prm_jax.execution.frames import HEADER, JOB, RECORD, REPORT, STATUSES, pack, read_exact, write_all
 
 # Imported once here, so that a program's own import of them costs nothing. Each more makes every fork dearer, by the
 # pages that it adds: the supervisor and the zygote themselves import little for the same reason.
@@ -35,34 +37,49 @@ SETUP_SECONDS = 5.0  # CPU for the trusted set-up.
 TEXT_SECONDS = 0.2  # CPU for compiling and importing, on top of one call's limit.
 TRACE_SECONDS = 0.5  # CPU that tracing may add to each phase.
 UNCONFINED = 71  # Exit status of a child that could not be confined.
+CORES = tuple(os.sched_getaffinity(0))
 UNWATCHED_SECONDS = 0.01  # Most programs end before; each wake-up of the zygote on the way would cost them time.
 
 # Not `os.fork`, which makes a child ready for threads and callbacks that the zygote has not, and in doing so touches,
 # so copies, as many pages again as all else does before the program starts.
 _fork = ctypes.PyDLL(None).fork
+_core = ctypes.PyDLL(None).sched_getcpu
+_REFUSALS = contextlib.suppress(OSError)
 
 
-def phase_limits(job: dict[str, Any]) -> list[float]:
+def phase_limits(call_seconds: float, calls: int, is_traced: bool) -> list[float]:
     """CPU seconds of each phase: set-up, text, each call."""
-    call = job["cpu_seconds"] + (TRACE_SECONDS if job["trace"] or job["opcodes"] else 0.0)
-    return [SETUP_SECONDS, TEXT_SECONDS + call, *[call] * len(job["calls"])]
+    call = call_seconds + (TRACE_SECONDS if is_traced else 0.0)
+    return [SETUP_SECONDS, TEXT_SECONDS + call, *[call] * calls]
 
 
-def serve(jobs: int, reports: int, directory: str, config: dict[str, Any]) -> None:
-    """Runs jobs until their pipe ends."""
+def serve(jobs: int, reports: int, directory: str, memory_bytes: int, output_bytes: int) -> None:
+    """Runs jobs until their pipe ends.
+
+    Args:
+      jobs: descriptor of the pipe that jobs come from.
+      reports: descriptor of the pipe that reports go to.
+      directory: the working directory of the programs.
+      memory_bytes: address space of a program.
+      output_bytes: most bytes of one record.
+    """
     confinement.die_with_parent()
     confinement.adopt_orphans()
     os.environ.clear()
     for name in WARM_MODULES:
         importlib.import_module(name)
-    confined = _confinement(config["memory_bytes"])
+    _empty(directory)
+    confined = _confinement(memory_bytes)
+    code_pages.inherit()
+    child.rehearse()
     gc.collect()
     gc.freeze()  # Keeps the collector of each child from touching, and so copying, the inherited pages.
     while header := read_exact(jobs, HEADER.size):
         length, identity, wall_seconds = HEADER.unpack(header)
-        payload = read_exact(jobs, length)
-        _empty(directory)
-        write_all(reports, pack(identity, 0.0, _run(json.loads(payload), wall_seconds, config, confined)))
+        report = _run(read_exact(jobs, length), wall_seconds, output_bytes, confined)
+        if confined is not None and confined.rules is None:
+            _empty(directory)
+        write_all(reports, pack(identity, 0.0, report))
 
 
 def _confinement(memory_bytes: int) -> confinement.Confinement | None:
@@ -80,48 +97,74 @@ def _empty(directory: str) -> None:
             return
     except OSError:
         pass
-    import shutil  # Rarely needed.
+    if os.path.exists(directory):
+        import shutil  # Needed only where the kernel lets programs leave something; it loads three large libraries.
 
-    shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
     os.makedirs(directory, exist_ok=True)
     os.chdir(directory)
 
 
-def _run(
-    job: dict[str, Any], wall_seconds: float, config: dict[str, Any], confined: confinement.Confinement | None
-) -> bytes:
+def _run(job: bytes, wall_seconds: float, output_bytes: int, confined: confinement.Confinement | None) -> bytes:
     """Forks the child, watches it to its end and gives the report."""
     if confined is None:
         return _report("unconfined")
-    limits = phase_limits(job)
-    # A record is at most `output_bytes` long and a call writes one, traced three; more than all together is hostile.
-    most_bytes = config["output_bytes"] * (len(job["calls"]) + 1) * (3 if job["trace"] else 1)
+    call_seconds, calls, is_traced, counts = JOB.unpack_from(job)
+    limits = phase_limits(call_seconds, calls, is_traced or counts)
     source, sink = os.pipe()
+    # A child starts on the core of its zygote, which waits for it: what it inherits is in that core's caches, and no
+    # other core has to be woken. One that takes longer is let go (`_Watch`).
+    _restrict(0, (_core(),))
     pid = _fork()
     if pid == 0:
         try:
             os.dup2(sink, confinement.RECORD_FD)
             confined.apply(sum(limits))
-            child.run(job, confinement.RECORD_FD, config["output_bytes"])
+            child.run(job, confinement.RECORD_FD, output_bytes)
         finally:
             os._exit(UNCONFINED)  # Reached only where confinement failed.
+    _restrict(0, CORES)
     os.close(sink)
+    # A record is at most `output_bytes` long and a call writes one, traced three; more than all together is hostile.
+    most_bytes = output_bytes * (calls + 1) * (3 if is_traced else 1)
     try:
-        watch = _Watch(pid, source, limits, time.monotonic() + wall_seconds, most_bytes)
-        status = watch.until_end()
+        status, records = _watch(pid, source, limits, wall_seconds, most_bytes)
     finally:
         os.close(source)
-        code, usage = _reap(pid)
-    if status == "ended":
-        # A program that ends with that number itself has the harness's first record before it.
-        unconfined = code == UNCONFINED << 8 and not watch.records
-        status = "done" if watch.done else "unconfined" if unconfined else "died"
-    return _report(status, usage.ru_utime + usage.ru_stime, bytes(watch.records))
+        code, usage = _reap(pid, confined)
+    # A program that ends with that number itself has the harness's first record before it.
+    if code == UNCONFINED << 8 and not records:
+        status = "unconfined"
+    return _report(status, usage.ru_utime + usage.ru_stime, records)
+
+
+def _restrict(pid: int, cores: Iterable[int]) -> None:
+    """Has a process, 0 for this one, run on these cores; where the machine does not let it, on those that it may."""
+    with _REFUSALS:
+        os.sched_setaffinity(pid, cores)
 
 
 def _report(status: str, cpu_seconds: float = 0.0, records: bytes = b"") -> bytes:
-    head = json.dumps({"status": status, "cpu_seconds": cpu_seconds}).encode()
-    return REPORT.pack(len(head)) + head + records
+    return REPORT.pack(STATUSES.index(status), cpu_seconds) + records
+
+
+def _watch(pid: int, source: int, limits: list[float], wall_seconds: float, most_bytes: int) -> tuple[str, bytes]:
+    """How the child ended, `"ended"`, `"timeout"` or `"output"`, and its records."""
+    poll = select.poll()
+    poll.register(source, 0)  # Only its end.
+    if poll.poll(int(1000 * UNWATCHED_SECONDS)):
+        return _rest(source, most_bytes)
+    _restrict(pid, CORES)
+    watch = _Watch(pid, source, limits, time.monotonic() + wall_seconds - UNWATCHED_SECONDS, most_bytes)
+    return watch.until_end(), bytes(watch.records)
+
+
+def _rest(source: int, most_bytes: int) -> tuple[str, bytes]:
+    """What a child that has ended left in the pipe."""
+    records = b""
+    while data := os.read(source, 4096):
+        records += data
+    return ("ended" if len(records) <= most_bytes else "output"), records
 
 
 class _Watch:
@@ -143,9 +186,7 @@ class _Watch:
     def until_end(self) -> str:
         """`"ended"`, `"timeout"` or `"output"`."""
         poll = select.poll()
-        poll.register(self._source, 0)  # Only its end.
-        poll.poll(int(1000 * UNWATCHED_SECONDS))
-        poll.modify(self._source, select.POLLIN)
+        poll.register(self._source, select.POLLIN)
         while True:
             cpu_left = self._limits[self._phase] - (self._cpu() - self._phase_began)
             wall_left = self._wall_left()
@@ -191,9 +232,12 @@ class _Watch:
             self.done = self.done or kind in b"DX"
 
 
-def _reap(pid: int) -> tuple[int, resource.struct_rusage]:
-    """Kills the child, its session and all that it left behind, and collects them."""
+def _reap(pid: int, confined: confinement.Confinement) -> tuple[int, resource.struct_rusage]:
+    """Kills the child and all that it left behind, and collects them."""
     os.kill(pid, signal.SIGKILL)
+    if confined.system_calls is not None:  # It could start no process.
+        _, code, usage = os.wait4(pid, 0)
+        return code, usage
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     _, code, usage = os.wait4(pid, 0)

@@ -20,11 +20,15 @@ def test_every_phase_is_measured(capsys, tmp_path):
     path.write_text(json.dumps(ROW) + "\n")
     found = bench.run(str(path), 12)
     told = capsys.readouterr().out
-    assert [each.phase for each in found] == 2 * list(bench.PHASES)
+    assert [each.phase for each in found] == 2 * [*bench.PHASES, *bench.PIPELINES]
     assert {each.kind for each in found} == {"synthetic", "MBPP"}
     assert all(each.rate > 0 for each in found)
-    assert {each.variants for each in found if each.kind == "synthetic"} == {12}
-    assert told.count("70,000 variants in") == 2
+    phases = [each for each in found if each.kind == "synthetic" and each.phase in bench.PHASES]
+    assert {each.variants for each in phases} == {12}
+    for kind in ("synthetic", "MBPP"):
+        one, two = (each.variants for each in found if each.kind == kind and each.phase in bench.PIPELINES)
+        assert one == two > 0
+    assert told.count("70,000 variants in") == told.count("two workers need") == 2
 
 
 def test_the_command_line(capsys):

@@ -133,4 +133,6 @@ def test_numbers_are_the_kernels(machine: str) -> None:
 @pytest.mark.skipif(platform.machine() not in seccomp.ARCHITECTURES, reason="no table for this machine")
 def test_the_own_process_is_filled_in() -> None:
     program = seccomp.Filter()
-    assert program._own_pid and all(program._array[at].k == 0xFFFFFFFF for at in program._own_pid)
+    marked = [each for each in seccomp.instructions_for(platform.machine()) if each[3] == seccomp.OWN_PID]
+    assert len(program._own_pid) == len(marked) > 0
+    assert all(struct.unpack_from("=I", program._array, offset) == (0xFFFFFFFF,) for offset in program._own_pid)
