@@ -49,10 +49,10 @@ class Block(nn.Module):
         self.mlp = FeedForward(self.config)
 
     def __call__(
-        self, x: Float[Array, "B T D"], rotary: Rotary, mask: Bool[Array, "B T T"]
+        self, x: Float[Array, "B T D"], rotary: Rotary, segments: Int[Array, "B T"]
     ) -> tuple[Float[Array, "B T D"], None]:
         """Whole rows at once; the second output is what `nn.scan` collects: nothing."""
-        x, _ = self._forward(x, rotary, mask, None, 0)
+        x, _ = self._forward(x, rotary, segments, None, 0)
         return x, None
 
     def decode(
@@ -67,8 +67,8 @@ class Block(nn.Module):
         x, cache = self._forward(x, rotary, mask, cache, slot)
         return x, cache
 
-    def _forward(self, x, rotary, mask, cache, slot):  # The two public methods above carry the types.
-        mixed, cache = self.attention(self.attention_norm(x), rotary, mask, cache, slot)
+    def _forward(self, x, rotary, reads, cache, slot):  # The two public methods above carry the types.
+        mixed, cache = self.attention(self.attention_norm(x), rotary, reads, cache, slot)
         x = constrain(x + mixed, "batch", "length", "embed")
         x = constrain(x + self.mlp(self.mlp_norm(x)), "batch", "length", "embed")
         return x, cache

@@ -59,9 +59,8 @@ def pretrained_config(experiment: Experiment, tokenizer: Tokenizer) -> ModelConf
             f"SamplingConfig.max_new_tokens {new} must stay within the model's context of {shape.context} tokens: "
             "lower them"
         )
-    return dataclasses.replace(
-        shape, scan_layers=own.scan_layers, remat=own.remat, dtype=own.dtype, reads_surprise=own.reads_surprise
-    )
+    names = ("scan_layers", "remat", "attention", "dtype", "reads_surprise")
+    return dataclasses.replace(shape, **{name: getattr(own, name) for name in names})
 
 
 def pretrained_policy(experiment: Experiment, model: ModelConfig, mesh: Mesh) -> Any:

@@ -13,7 +13,7 @@ from etils import epath
 from prm_jax.batches import TokenBatch
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import boxed_policy, policy_logits
+from prm_jax.models.policy import boxed_policy, token_predictions
 from prm_jax.parallel.shardings import shard_batch, sharded_init
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.pretrained import pretrained_policy
@@ -31,7 +31,7 @@ from prm_jax.stages.workbench import (
 )
 from prm_jax.training.data import load_rows
 from prm_jax.training.loop import fit
-from prm_jax.training.losses import sft_loss
+from prm_jax.training.losses import predicted, sft_loss
 from prm_jax.training.optimizer import make_optimizer
 from prm_jax.training.step import LossFn, make_train_step
 
@@ -57,7 +57,8 @@ def sft_loss_of(model: ModelConfig) -> LossFn:
     def loss(params: Any, batch: TokenBatch, key: jax.Array) -> Any:
         del key
         tokens, segments, positions = map(jnp.asarray, batch[:3])
-        return sft_loss(policy_logits(params, model, tokens, segments, positions), batch)
+        said = token_predictions(params, model, tokens, segments, positions, predicted(batch))
+        return sft_loss(said.logprobs, said.likeliest, batch)
 
     return loss
 

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax.models.attention import attend, causal_mask
+from prm_jax.models.kernels import attend, causal_mask
 
 
 def _random(shape, seed):
