@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import flax.linen as nn
-import jax
 from jaxtyping import Array, Bool, Float, Int
 
 from prm_jax.models.attention import Attention
@@ -15,11 +14,12 @@ from prm_jax.models.config import ModelConfig
 from prm_jax.models.initializers import fan_in, partitioned
 from prm_jax.models.norm import RMSNorm
 from prm_jax.models.rope import Rotary
+from prm_jax.models.swiglu import swiglu
 from prm_jax.parallel.shardings import constrain
 
 
 class FeedForward(nn.Module):
-    """SwiGLU: (silu(x W_gate) * x W_up) W_down (Shazeer 2020, equation 6)."""
+    """A gated feed-forward layer, see `swiglu`."""
 
     config: ModelConfig
 
@@ -32,8 +32,7 @@ class FeedForward(nn.Module):
         gate = self.param("gate", into, (c.width, c.mlp_width)).astype(dtype)
         up = self.param("up", into, (c.width, c.mlp_width)).astype(dtype)
         down = self.param("down", out, (c.mlp_width, c.width)).astype(dtype)
-        hidden = constrain(jax.nn.silu(x @ gate) * (x @ up), "batch", "length", "mlp")
-        return hidden @ down
+        return swiglu(x, gate, up, down)
 
 
 class Block(nn.Module):

@@ -150,7 +150,7 @@ def _forward(
     inside = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
     inside = inside if wanted is None else inside & wanted[:, 1:]
     table = params["trunk"]["embedding" if config.tied_embeddings else "output"]
-    said = next_token(hidden[:, :-1], table, tokens[:, 1:], inside, temperature)
+    said = next_token(hidden[:, :-1], table, tokens[:, 1:], inside, temperature, config.remat)
     return hidden, NextToken(*(jnp.pad(x, ((0, 0), (1, 0))) for x in said))
 
 

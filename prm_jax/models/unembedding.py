@@ -7,6 +7,7 @@ nothing is wanted. `decoder.py` and `policy.py` call this. B batch, T tokens, D 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from prm_jax.parallel.shardings import constrain, parts
 
-PIECE_BYTES = 2**28
+PIECE_BYTES = 2**27
 """Of a piece of the logits on one device, at most, unless one token of each row has more."""
 
 
@@ -40,17 +41,16 @@ def all_logits(hidden: Float[Array, "B T D"], table: Float[Array, "V D"]) -> Flo
     return constrain(logits, "batch", "length", "vocab")
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def next_token(
     hidden: Float[Array, "B T D"],
     table: Float[Array, "V D"],
     targets: Int[Array, "B T"],
     wanted: Bool[Array, "B T"],
     temperature: float = 1.0,
+    remat: bool = False,
 ) -> NextToken:
     """What hidden states say of the tokens that follow them.
-
-    Backwards the logits are computed again: one matrix product, in place of an array that memory would have to hold.
 
     Args:
       hidden: normalised hidden states.
@@ -58,11 +58,14 @@ def next_token(
       targets: the token behind each of them.
       wanted: where anything is asked for.
       temperature: divides the logits; it gets no gradient.
+      remat: whether logits are computed again for the backward pass, piece by piece, in place of being kept.
     """
-    return _forwards(hidden, table, targets, wanted, temperature)[0]
+    return _forwards(hidden, table, targets, wanted, temperature, remat=True)[0]
 
 
-def _forwards(hidden: Any, table: Any, targets: Any, wanted: Any, temperature: Any) -> tuple[NextToken, Any]:
+def _forwards(
+    hidden: Any, table: Any, targets: Any, wanted: Any, temperature: Any, remat: bool
+) -> tuple[NextToken, Any]:
     pieces = _Pieces(wanted, table.shape[0])
 
     def said(_: None, number: Any) -> tuple[None, Any]:
@@ -73,17 +76,18 @@ def _forwards(hidden: Any, table: Any, targets: Any, wanted: Any, temperature: A
         total = jnp.sum(weights, axis=-1)
         normaliser = largest + jnp.log(total)
         entropy = normaliser - jnp.sum(weights * logits, axis=-1) / total
-        return None, (chosen - normaliser, entropy, (chosen >= largest).astype(jnp.float32), normaliser)
+        told = (chosen - normaliser, entropy, (chosen >= largest).astype(jnp.float32), normaliser)
+        return None, (told, None if remat else logits)
 
-    _, found = pieces.scan(said, None)
+    _, (found, logits) = pieces.scan(said, None)
     *told, normaliser = (jnp.where(wanted, pieces.join(x), 0.0) for x in found)
     answer = NextToken(*told)
-    return answer, (hidden, table, targets, wanted, temperature, normaliser, answer.entropy)
+    return answer, (hidden, table, targets, wanted, temperature, normaliser, answer.entropy, logits)
 
 
-def _backwards(kept: Any, cotangents: NextToken) -> tuple[Any, Any, None, None, Any]:
+def _backwards(remat: bool, kept: Any, cotangents: NextToken) -> tuple[Any, Any, None, None, Any]:
     """With p the probabilities and H the entropy of logits z: d log p(y) / dz = [y] - p, dH / dz = -p (log p + H)."""
-    hidden, table, targets, wanted, temperature, normaliser, entropy = kept
+    hidden, table, targets, wanted, temperature, normaliser, entropy, kept_logits = kept
     pieces = _Pieces(wanted, table.shape[0])
     to_logprob, to_entropy = (jnp.where(wanted, x, 0.0) / temperature for x in cotangents[:2])
 
@@ -91,17 +95,18 @@ def _backwards(kept: Any, cotangents: NextToken) -> tuple[Any, Any, None, None, 
         states = pieces.take(hidden, number)
         by_token = (pieces.take(x, number)[..., None] for x in (normaliser, entropy, to_logprob, to_entropy))
         norm, spread, of_logprob, of_entropy = by_token
-        logits = all_logits(states, table) / temperature
+        logits = all_logits(states, table) / temperature if remat else kept_logits[number]
         logs = logits - norm
         slope = jnp.where(_is_target(logits, pieces.take(targets, number)), of_logprob, 0.0)
         slope = slope - jnp.exp(logs) * (of_logprob + of_entropy * (logs + spread))
         slope = constrain(slope.astype(hidden.dtype), "batch", "length", "vocab")
         of_states = jnp.einsum("btv,vd->btd", slope, table.astype(hidden.dtype))
-        more = jnp.einsum("btv,btd->vd", slope, states, preferred_element_type=jnp.float32)
-        return constrain(of_table + more.astype(of_table.dtype), "vocab", "embed"), of_states
+        # With the vocabulary last, as the slope has it: XLA would transpose that large array otherwise.
+        more = jnp.einsum("btd,btv->dv", states, slope, preferred_element_type=jnp.float32)
+        return constrain(of_table + more, "embed", "vocab"), of_states
 
-    of_table, of_states = pieces.scan(learn, jnp.zeros_like(table))
-    return pieces.join(of_states), of_table, None, None, jnp.zeros_like(temperature)
+    of_table, of_states = pieces.scan(learn, jnp.zeros(table.shape[::-1], jnp.float32))
+    return pieces.join(of_states), of_table.T.astype(table.dtype), None, None, jnp.zeros_like(temperature)
 
 
 next_token.defvjp(_forwards, _backwards)

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
+from prm_jax.ahead.memory import check_fits
 from prm_jax.errors import Interrupted, UserError
 from prm_jax.training.checkpoint import Checkpointer
 from prm_jax.training.finite import leaf_name
@@ -27,6 +28,12 @@ from prm_jax.training.state import TrainState
 from prm_jax.training.step import NOT_FINITE, TrainStep
 
 Evaluate = Callable[[Any, int], dict[str, float]]
+
+SMALLER = (
+    "set ModelConfig.remat=True, or a smaller LearningConfig.batch_size with a larger OptimizerConfig.accumulate, or "
+    "MeshConfig.fsdp to the number of devices"
+)
+"""What makes a step fit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +233,8 @@ def fit(
 
     Raises:
       Interrupted: asked to stop by SIGINT or SIGTERM; saved.
-      UserError: the loss is not finite, the batches end early, or the checkpoint is of another shape or seed.
+      UserError: the loss is not finite, the batches end early, a step does not fit into the devices' memory, or the
+        checkpoint is of another shape or seed.
     """
     if monitor is not None and evaluate is None:
         raise UserError(f"monitor is {monitor!r}, but nothing evaluates; give evaluate, or no monitor")
@@ -263,7 +271,10 @@ def _steps(
         batch = next(batches, None)
         if batch is None:
             raise UserError(f"the batches end before step {step} of {config.steps}; give fewer steps or more data")
-        run.state, run.unseen[step] = train_step(run.state, place(batch))
+        placed = place(batch)
+        if step == start + 1 and hasattr(train_step, "trace"):
+            check_fits(f"{run.label} step", train_step.trace(run.state, placed), SMALLER, progress.say)
+        run.state, run.unseen[step] = train_step(run.state, placed)
         last = step == config.steps
         logs = last or step % config.log_every == 0
         if logs:

@@ -12,6 +12,7 @@ from prm_jax.models.config import ModelConfig, RopeScaling
 from prm_jax.models.decoder import Decoder
 from prm_jax.models.policy import init_policy
 from prm_jax.models.stacking import stack, unroll
+from prm_jax.models.swiglu import swiglu
 
 TINY = ModelConfig(vocab_size=11, width=16, layers=2, heads=4, kv_heads=2, mlp_width=24)
 policy_logits = jax.jit(policy.policy_logits, static_argnames="config")
@@ -135,3 +136,17 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters_and_logits()
     logits = policy_logits(params, config, *rows)
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits, policy_logits(params, TINY, *rows), atol=0.15)
+
+
+def test_the_feed_forward_layer_has_the_gradients_of_its_formula():
+    rng = np.random.default_rng(0)
+    x, gate, up, down = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((2, 5, 4), (4, 6), (4, 6), (6, 4)))
+
+    def formula(x, gate, up, down):
+        return (jax.nn.silu(x @ gate) * (x @ up)) @ down
+
+    for found, expected in zip(
+        *(jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), argnums=(0, 1, 2, 3))(x, gate, up, down)
+          for f in (swiglu, formula)), strict=True
+    ):  # fmt: skip
+        np.testing.assert_allclose(found, expected, atol=1e-5)
