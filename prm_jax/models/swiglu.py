@@ -20,9 +20,9 @@ def swiglu(
 ) -> Float[Array, "B T D"]:
     """(silu(x W_gate) * x W_up) W_down (Shazeer 2020, equation 6).
 
-    For the backward pass two arrays of hidden features are kept, where JAX would keep four. The gradients of the kernels
-    are products with the narrow array on the left, which XLA on CPUs has to transpose: of W_gate and W_up it would else
-    transpose the wide one, and compute that on the way.
+    For the backward pass two arrays of hidden features are kept, where JAX would keep four. The gradients of the
+    kernels are products with the narrow array on the left, which XLA on CPUs has to transpose: of W_gate and W_up it
+    would else transpose the wide one, and compute that on the way.
     """
     return _forwards(x, gate, up, down)[0]
 

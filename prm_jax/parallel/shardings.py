@@ -67,8 +67,8 @@ def parts(logical_axes: Iterable[str | None], shape: tuple[int, ...]) -> int:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return 1
-    names = [name for entry in partition_spec(logical_axes, shape, mesh) for name in entry or ()]
-    return math.prod(mesh.shape[name] for name in names)
+    part = NamedSharding(mesh, partition_spec(logical_axes, shape, mesh)).shard_shape(shape)
+    return math.prod(shape) // math.prod(part)
 
 
 def on_parts(

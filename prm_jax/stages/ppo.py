@@ -11,7 +11,6 @@ import functools
 from typing import Any
 
 from etils import epath
-from jax.sharding import Mesh
 
 from prm_jax.ahead.memory import check_fits
 from prm_jax.errors import UserError
@@ -71,11 +70,11 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
     problems = practice_problems(experiment, run)
+    config = dataclasses.replace(experiment.ppo, seed=experiment.seed)
+    _check_memory(dataclasses.replace(experiment, ppo=config, arms=(arm,)))
     journal = host_journal(folder)
     with mesh_of(experiment) as mesh, contextlib.closing(journal), Sandbox(experiment.sandbox, journal) as sandbox:
         policy = load_policy(run, "sft", model, mesh)
-        config = dataclasses.replace(experiment.ppo, seed=experiment.seed)
-        _check_memory(dataclasses.replace(experiment, ppo=config, arms=(arm,)), mesh)
         limits = reference_limits(problems, sandbox)
         result = train(
             config,
@@ -105,12 +104,10 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
     return {"updates": experiment.ppo.updates, "phases": result.seconds, "curve": result.history}
 
 
-def _check_memory(experiment: Experiment, mesh: Mesh) -> None:
+def _check_memory(experiment: Experiment) -> None:
     """Tells what each program of an update needs, before the first; refuses the arm where one does not fit."""
-    label = f"ppo {experiment.arms[0].name}"
-    for program in programs(experiment, mesh):
-        if not program.name.startswith(("sft", "prm step")):  # Those of other stages.
-            traced = program.trace()
-            check_fits(
-                f"{label}: {program.name}", traced, _SMALLER, functools.partial(print, flush=True), program.beside
-            )
+    say = functools.partial(print, f"ppo {experiment.arms[0].name},", flush=True)
+    with mesh_of(experiment) as mesh:
+        for program in programs(experiment, mesh):
+            if not program.name.startswith(("sft", "prm step")):  # Those of other stages.
+                check_fits(program.name, program.trace(), _SMALLER, say, program.beside)

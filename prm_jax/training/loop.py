@@ -244,10 +244,14 @@ def fit(
         start = run.resume()
         if start >= config.steps or run.course.stopped_early:
             return run.result(start)
+        progress = Progress(label, config.steps, start)
+        if hasattr(train_step, "trace") and (first := next(batches_from(start), None)) is not None:
+            # Before anything is written, so that a corrected configuration may have the directory.
+            check_fits(f"{label} step", train_step.trace(run.state, place(first)), SMALLER, progress.say)
         with (
             StopRequest() as stop,
             MetricsWriter(directory, start, enabled=jax.process_index() == 0) as writer,
-            Progress(label, config.steps, start) as progress,
+            progress,
         ):
             if start:
                 progress.say(f"{label}: going on from step {start}")
@@ -271,10 +275,7 @@ def _steps(
         batch = next(batches, None)
         if batch is None:
             raise UserError(f"the batches end before step {step} of {config.steps}; give fewer steps or more data")
-        placed = place(batch)
-        if step == start + 1 and hasattr(train_step, "trace"):
-            check_fits(f"{run.label} step", train_step.trace(run.state, placed), SMALLER, progress.say)
-        run.state, run.unseen[step] = train_step(run.state, placed)
+        run.state, run.unseen[step] = train_step(run.state, place(batch))
         last = step == config.steps
         logs = last or step % config.log_every == 0
         if logs:
