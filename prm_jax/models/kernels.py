@@ -7,6 +7,8 @@ a head.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -65,7 +67,7 @@ def attend_rows(
     """
     check_platform(config)
     if config.attention == "plain":
-        return _plain(queries, keys, values, segments)
+        return plain(queries, keys, values, segments)
     if config.attention == "pallas":
         return splash(queries, keys, values, segments)
     # JAX has tokens before heads.
@@ -86,17 +88,80 @@ def check_platform(config: ModelConfig) -> None:
         )
 
 
-def _plain(queries: Array, keys: Array, values: Array, segments: Int[Array, "B T"]) -> Float[Array, "B T H W"]:
-    """Blocks of queries, each with the keys up to its end: those behind are masked, and nearly half of the work."""
-    length = queries.shape[1]
+@jax.custom_vjp
+def plain(
+    queries: Float[Array, "B T H W"],
+    keys: Float[Array, "B K T W"],
+    values: Float[Array, "B K T W"],
+    segments: Int[Array, "B T"],
+) -> Float[Array, "B T H W"]:
+    """Scores and softmax in float32, in blocks of queries.
+
+    A block meets the keys up to its end: those behind it are masked, and were nearly half of the work. Backwards the
+    weights alone are kept of all that is made of the scores. Wherever a product with weights has to transpose one side,
+    the narrow one is on its left: that is the side which XLA transposes on CPUs.
+    """
+    return _plain_forwards(queries, keys, values, segments)[0]
+
+
+def _plain_forwards(queries: Any, keys: Any, values: Any, segments: Any) -> tuple[Array, Any]:
+    mixed, kept = [], []
+    for block in _blocks(queries.shape[1]):
+        end = block.stop
+        scores = jnp.einsum(
+            "bkgtw,bksw->bkgts", _grouped(queries[:, block], keys) * queries.shape[3] ** -0.5, keys[:, :, :end],
+            preferred_element_type=jnp.float32,
+        )  # fmt: skip
+        order = jnp.arange(block.start, end)[:, None] >= jnp.arange(end)
+        mask = order & (segments[:, block, None] == segments[:, None, :end])
+        scores = jnp.where(mask[:, None, None], scores, jnp.finfo(jnp.float32).min)
+        weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
+        mixed.append(_ungrouped(jnp.einsum("bkgts,bksw->bkgtw", weights, values[:, :, :end])))
+        kept.append(weights)
+    whole = jnp.concatenate(mixed, axis=1)
+    return whole, (queries, keys, values, kept, whole)
+
+
+def _plain_backwards(kept: Any, slope: Float[Array, "B T H W"]) -> tuple[Array, Array, Array, None]:
+    """With P the weights and O the outcome, of scores: P (dP - sum(dO O)) (Dao et al. 2022, appendix B.2)."""
+    queries, keys, values, all_weights, mixed = kept
+    dtype, scale = queries.dtype, queries.shape[3] ** -0.5
+    of_queries, of_keys, of_values = [], jnp.zeros_like(keys), jnp.zeros_like(values)
+    for block, weights in zip(_blocks(queries.shape[1]), all_weights, strict=True):
+        end = block.stop
+        asked, given, got = (_grouped(x[:, block], keys) for x in (queries, slope, mixed))
+        of_weights = jnp.einsum(
+            "bkgtw,bksw->bkgts", given, values[:, :, :end], preferred_element_type=jnp.float32
+        )  # fmt: skip
+        common = jnp.sum((given * got).astype(jnp.float32), axis=-1, keepdims=True)
+        of_scores = (weights * (of_weights - common)).astype(dtype)
+        of_queries.append(_ungrouped(jnp.einsum("bkgts,bksw->bkgtw", of_scores, keys[:, :, :end]) * scale))
+        of_keys = of_keys.at[:, :, :end].add(_by_key(asked * scale, of_scores))
+        of_values = of_values.at[:, :, :end].add(_by_key(given, weights))
+    return jnp.concatenate(of_queries, axis=1), of_keys, of_values, None
+
+
+plain.defvjp(_plain_forwards, _plain_backwards)
+
+
+def _blocks(length: int) -> list[slice]:
     size = max(_BLOCK, -(-length // _MOST_BLOCKS))
-    mixed = []
-    for start in range(0, length, size):
-        end = min(start + size, length)
-        order = jnp.arange(start, end)[:, None] >= jnp.arange(end)
-        mask = order & (segments[:, start:end, None] == segments[:, None, :end])
-        mixed.append(attend(queries[:, start:end], keys[:, :, :end], values[:, :, :end], mask))
-    return mixed[0] if len(mixed) == 1 else jnp.concatenate(mixed, axis=1)
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def _grouped(x: Float[Array, "B T H W"], keys: Float[Array, "B K S W"]) -> Float[Array, "B K G T W"]:
+    """The query heads of each key-value head."""
+    batch, length, heads, features = x.shape
+    return jnp.moveaxis(x.reshape(batch, length, keys.shape[1], heads // keys.shape[1], features), 1, 3)
+
+
+def _ungrouped(x: Float[Array, "B K G T W"]) -> Float[Array, "B T H W"]:
+    batch, kv_heads, groups, length, features = x.shape
+    return jnp.moveaxis(x, 3, 1).reshape(batch, length, kv_heads * groups, features)
+
+
+def _by_key(x: Float[Array, "B K G T W"], weights: Float[Array, "B K G T S"]) -> Float[Array, "B K S W"]:
+    return jnp.swapaxes(jnp.einsum("bkgtw,bkgts->bkws", x, weights), 2, 3)
 
 
 def splash(
