@@ -57,6 +57,7 @@ BENCHES = {
     "sandbox": "programs per second, fully confined",
     "labelling": "variants of references per second, phase by phase",
     "sampling": "useful tokens per second of the sampling engine, beside transformers and Tunix",
+    "training": "tokens per second of an update of SFT, PRM and PPO, beside transformers",
     "checkpoint": "how long saving stops training",
 }
 
@@ -94,7 +95,7 @@ def _add_benches(command: argparse.ArgumentParser) -> None:
     benches = command.add_subparsers(dest="bench", required=True, metavar="PART")
     for name, summary in BENCHES.items():
         bench = benches.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if name != "checkpoint":
+        if name not in ("training", "checkpoint"):
             bench.add_argument("--mbpp", metavar="FILE", help="mbpp.jsonl as published (default: without MBPP)")
         if name in ("sandbox", "labelling"):
             bench.add_argument("--programs", type=int, help="programs of each kind")
@@ -106,6 +107,12 @@ def _add_benches(command: argparse.ArgumentParser) -> None:
             bench.add_argument("--samples", type=int, help="completions to each (default: 2)")
             bench.add_argument("--new_tokens", type=int, help="of the longest completion (default: 256)")
             bench.add_argument("--slots", type=int, help="rows that our engine decodes together (default: 128)")
+        if name == "training":
+            bench.add_argument("--checkpoint", metavar="PATH", help="whose shape to train (default: SmolLM2-135M's)")
+            bench.add_argument("--rows", type=int, help="of a batch (default: 8)")
+            bench.add_argument("--tokens", type=int, help="of a row (default: 512)")
+            bench.add_argument("--steps", type=int, help="timed ones (default: 2)")
+            bench.add_argument("--dtype", help="of activations, float32 or bfloat16 (default: float32)")
         if name == "checkpoint":
             bench.add_argument("--width", type=int, help="of the model that trains (default: 256)")
             bench.add_argument("--layers", type=int, help="of the model that trains (default: 4)")

@@ -20,7 +20,7 @@ import numpy as np
 from prm_jax.batches import TokenBatch
 from prm_jax.errors import UserError
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import init_policy, policy_logits
+from prm_jax.models.policy import init_policy, token_predictions
 from prm_jax.training.checkpoint import Checkpointer
 from prm_jax.training.losses import sft_loss
 from prm_jax.training.optimizer import OptimizerConfig, make_optimizer
@@ -108,7 +108,8 @@ def _training(width: int, layers: int) -> tuple[TrainState, TrainStep, Any]:
     batch = (tokens, ones, jnp.broadcast_to(jnp.arange(_TOKENS), tokens.shape), ones)
 
     def loss(params: Any, batch: Any, key: jax.Array) -> Any:
-        return sft_loss(policy_logits(params, model, *batch[:3]), TokenBatch(*batch))
+        said = token_predictions(params, model, *batch[:3])
+        return sft_loss(said.logprobs, said.likeliest, TokenBatch(*batch))
 
     optimizer = make_optimizer(OptimizerConfig(1e-3))
     params = jax.jit(functools.partial(init_policy, model))(jax.random.key(0))

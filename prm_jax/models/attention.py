@@ -7,45 +7,17 @@ G = H / K query heads to a key-value head, W features of a head.
 from __future__ import annotations
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from prm_jax.models.cache import LayerCache
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.initializers import fan_in, partitioned
+from prm_jax.models.kernels import attend, attend_rows
+from prm_jax.models.lora import adapted
 from prm_jax.models.norm import RMSNorm
 from prm_jax.models.rope import Rotary, rotate
 from prm_jax.parallel.shardings import constrain
-
-
-def causal_mask(segments: Int[Array, "B T"]) -> Bool[Array, "B T T"]:
-    """True where a query (second axis) may read a key (third axis): not later, and in the same segment.
-
-    Every token may read itself, padding too, so that no row of the softmax is empty.
-    """
-    length = segments.shape[1]
-    causal = jnp.tril(jnp.ones((length, length), bool))
-    return causal & (segments[:, :, None] == segments[:, None, :])
-
-
-def attend(
-    queries: Float[Array, "B T H W"],
-    keys: Float[Array, "B K S W"],
-    values: Float[Array, "B K S W"],
-    mask: Bool[Array, "B T S"],
-) -> Float[Array, "B T H W"]:
-    """Scaled dot-product attention; scores and softmax in float32. A row of `mask` must hold one True at least."""
-    batch, length, heads, features = queries.shape
-    groups = heads // keys.shape[1]
-    queries = queries.reshape(batch, length, -1, groups, features) * features**-0.5
-    scores = jnp.einsum("btkgw,bksw->bkgts", queries, keys, preferred_element_type=jnp.float32)
-    scores = jnp.where(mask[:, None, None], scores, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
-    # Asked for in this order, the product has the weights on its left: with the values there, as XLA would have them to
-    # save the transposition of a small array, a CPU takes more than twice as long.
-    mixed = jnp.einsum("bkgts,bksw->bkgtw", weights, values)
-    return jnp.moveaxis(mixed, 3, 1).reshape(batch, length, heads, features)
 
 
 class Attention(nn.Module):
@@ -59,12 +31,12 @@ class Attention(nn.Module):
         kernel = (c.width, c.heads, c.head_features)
         kv_kernel = (c.width, c.kv_heads, c.head_features)
         into, out = fan_in(c.width), fan_in(c.heads * c.head_features, depth=c.layers)
-        self.query = self.param("query", partitioned(into, "embed", "heads", "head_width"), kernel)
-        self.key = self.param("key", partitioned(into, "embed", "kv_heads", "head_width"), kv_kernel)
-        self.value = self.param("value", partitioned(into, "embed", "kv_heads", "head_width"), kv_kernel)
-        self.out = self.param(
-            "out", partitioned(out, "heads", "head_width", "embed"), (c.heads, c.head_features, c.width)
-        )
+        query = self.param("query", partitioned(into, "embed", "heads", "head_width"), kernel)
+        key = self.param("key", partitioned(into, "embed", "kv_heads", "head_width"), kv_kernel)
+        value = self.param("value", partitioned(into, "embed", "kv_heads", "head_width"), kv_kernel)
+        back = self.param("out", partitioned(out, "heads", "head_width", "embed"), (c.heads, c.head_features, c.width))
+        self.query, self.key = adapted(self, "query", query), adapted(self, "key", key)
+        self.value, self.out = adapted(self, "value", value), adapted(self, "out", back)
         if c.attention_bias:
             zeros = nn.initializers.zeros
             self.query_bias = self.param("query_bias", partitioned(zeros, "heads", "head_width"), kernel[1:])
@@ -77,7 +49,7 @@ class Attention(nn.Module):
         self,
         x: Float[Array, "B T D"],
         rotary: Rotary,
-        mask: Bool[Array, "B T S"],
+        reads: Int[Array, "B T"] | Bool[Array, "B T S"],
         cache: LayerCache | None = None,
         slot: int | Int[Array, ""] = 0,
     ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
@@ -86,7 +58,7 @@ class Attention(nn.Module):
         Args:
           x: normalised residual stream.
           rotary: tables of the positions of `x`.
-          mask: which key slots each token may read; S = T without a cache.
+          reads: without a cache the segments of the tokens, else which key slots each of them may read.
           cache: keys and values so far.
           slot: where the keys of `x` are written in the cache.
 
@@ -98,9 +70,12 @@ class Attention(nn.Module):
         keys, values = (jnp.swapaxes(kv, 1, 2) for kv in (rotate(keys, rotary), values))
         if cache is not None:
             cache = cache.write(keys, values, slot)
-            keys, values = cache.keys[:, :, : mask.shape[-1]], cache.values[:, :, : mask.shape[-1]]
+            keys, values = cache.keys[:, :, : reads.shape[-1]], cache.values[:, :, : reads.shape[-1]]
         keys, values = (constrain(kv, "batch", "kv_heads", "length", "head_width") for kv in (keys, values))
-        mixed = attend(queries, keys, values, mask)
+        if cache is None:
+            mixed = attend_rows(self.config, queries, keys, values, reads)
+        else:
+            mixed = attend(queries, keys, values, reads)
         return jnp.einsum("bthw,hwd->btd", mixed, self.out.astype(mixed.dtype)), cache
 
     def _project(

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import flax.linen as nn
-import jax
 from jaxtyping import Array, Bool, Float, Int
 
 from prm_jax.models.attention import Attention
@@ -16,11 +15,12 @@ from prm_jax.models.initializers import fan_in, partitioned
 from prm_jax.models.lora import adapted
 from prm_jax.models.norm import RMSNorm
 from prm_jax.models.rope import Rotary
+from prm_jax.models.swiglu import swiglu
 from prm_jax.parallel.shardings import constrain
 
 
 class FeedForward(nn.Module):
-    """SwiGLU: (silu(x W_gate) * x W_up) W_down (Shazeer 2020, equation 6)."""
+    """A gated feed-forward layer, see `swiglu`."""
 
     config: ModelConfig
 
@@ -33,18 +33,7 @@ class FeedForward(nn.Module):
         gate = adapted(self, "gate", self.param("gate", into, (c.width, c.mlp_width))).astype(dtype)
         up = adapted(self, "up", self.param("up", into, (c.width, c.mlp_width))).astype(dtype)
         down = adapted(self, "down", self.param("down", out, (c.mlp_width, c.width))).astype(dtype)
-        hidden = constrain(jax.nn.silu(x @ gate) * (x @ up), "batch", "length", "mlp")
-        return hidden @ down
-
-
-class AdaptedAttention(Attention):
-    """Attention, each of whose kernels may have an adapter."""
-
-    def setup(self) -> None:
-        """The parameters of attention, with what the adapters add."""
-        super().setup()
-        for name in ("query", "key", "value", "out"):
-            setattr(self, name, adapted(self, name, getattr(self, name)))
+        return swiglu(x, gate, up, down)
 
 
 class Block(nn.Module):
@@ -55,15 +44,15 @@ class Block(nn.Module):
     def setup(self) -> None:
         """Two norms, attention and the feed-forward layer."""
         self.attention_norm = RMSNorm(self.config)
-        self.attention = AdaptedAttention(self.config)
+        self.attention = Attention(self.config)
         self.mlp_norm = RMSNorm(self.config)
         self.mlp = FeedForward(self.config)
 
     def __call__(
-        self, x: Float[Array, "B T D"], rotary: Rotary, mask: Bool[Array, "B T T"]
+        self, x: Float[Array, "B T D"], rotary: Rotary, segments: Int[Array, "B T"]
     ) -> tuple[Float[Array, "B T D"], None]:
         """Whole rows at once; the second output is what `nn.scan` collects: nothing."""
-        x, _ = self._forward(x, rotary, mask, None, 0)
+        x, _ = self._forward(x, rotary, segments, None, 0)
         return x, None
 
     def decode(
@@ -78,8 +67,8 @@ class Block(nn.Module):
         x, cache = self._forward(x, rotary, mask, cache, slot)
         return x, cache
 
-    def _forward(self, x, rotary, mask, cache, slot):  # The two public methods above carry the types.
-        mixed, cache = self.attention(self.attention_norm(x), rotary, mask, cache, slot)
+    def _forward(self, x, rotary, reads, cache, slot):  # The two public methods above carry the types.
+        mixed, cache = self.attention(self.attention_norm(x), rotary, reads, cache, slot)
         x = constrain(x + mixed, "batch", "length", "embed")
         x = constrain(x + self.mlp(self.mlp_norm(x)), "batch", "length", "embed")
         return x, cache

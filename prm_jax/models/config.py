@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from prm_jax.errors import UserError
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+_ATTENTIONS = ("plain", "xla", "cudnn", "pallas")
 _SCALINGS = ("linear", "llama3", "yarn")
 PROJECTIONS = ("query", "key", "value", "out", "gate", "up", "down")
 """The kernels of a block that adapters may adapt."""
@@ -109,6 +110,8 @@ class ModelConfig:
       remat: whether a block's activations are computed again in the backward pass (less memory, more time).
       reads_surprise: whether a scorer reads how surprised its trunk is by each token, see `heads.SurpriseHead`.
       context: tokens of the longest row that the model was made for; None where nothing says so.
+      attention: the kernel for whole rows, `kernels.py`: "plain", "xla" (JAX's own), "cudnn" (GPUs, bfloat16) or
+        "pallas" (TPUs). Decoding with a cache has one of its own.
       dtype: of activations, "float32" or "bfloat16". Parameters, norms, softmax and logits are float32.
       lora: the adapters that are trained in the place of the trunk; of rank 0 for none.
     """
@@ -130,6 +133,7 @@ class ModelConfig:
     remat: bool = False
     reads_surprise: bool = False
     context: int | None = None
+    attention: str = "plain"
     dtype: str = "float32"
     lora: LoraConfig = LoraConfig()
 
@@ -149,6 +153,10 @@ class ModelConfig:
             raise UserError(f"ModelConfig: a head of {self.head_features} features has no rotary halves; make it even.")
         if self.dtype not in _DTYPES:
             raise UserError(f"ModelConfig.dtype is {self.dtype!r}; choose one of {sorted(_DTYPES)}.")
+        if self.attention not in _ATTENTIONS:
+            raise UserError(f"ModelConfig.attention is {self.attention!r}; choose one of {', '.join(_ATTENTIONS)}.")
+        if self.attention == "cudnn" and self.dtype != "bfloat16":
+            raise UserError(f"ModelConfig.attention 'cudnn' cannot compute in {self.dtype}; set dtype to 'bfloat16'.")
 
     @property
     def head_features(self) -> int:

@@ -12,7 +12,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from prm_jax.models.attention import causal_mask
 from prm_jax.models.blocks import Block
 from prm_jax.models.cache import KVCache
 from prm_jax.models.config import ModelConfig
@@ -20,6 +19,7 @@ from prm_jax.models.initializers import fan_in, partitioned
 from prm_jax.models.lora import COLLECTION, kept_for_backward
 from prm_jax.models.norm import RMSNorm
 from prm_jax.models.rope import rotary_table
+from prm_jax.models.unembedding import all_logits
 from prm_jax.parallel.shardings import constrain
 
 
@@ -73,20 +73,17 @@ class Decoder(nn.Module):
         """
         tokens, segments, positions = (constrain(rows, "batch", "length") for rows in (tokens, segments, positions))
         x = self._embed(tokens)
-        rotary, mask = rotary_table(positions, self.config), causal_mask(segments)
+        rotary = rotary_table(positions, self.config)
         if self.config.scan_layers:
-            x, _ = self.blocks(x, rotary, mask)
+            x, _ = self.blocks(x, rotary, segments)
         else:
             for block in self.blocks:
-                x, _ = block(x, rotary, mask)
+                x, _ = block(x, rotary, segments)
         return self.norm(x)
 
     def logits(self, hidden: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Float32 logits of the next token."""
-        table = self.embedding if self.config.tied_embeddings else self.output
-        dtype = self.config.compute_dtype
-        logits = jnp.einsum("btd,vd->btv", hidden, table.astype(dtype), preferred_element_type=jnp.float32)
-        return constrain(logits, "batch", "length", "vocab")
+        return all_logits(hidden, self.embedding if self.config.tied_embeddings else self.output)
 
     def decode(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], cache: KVCache, slot: int | Int[Array, ""]

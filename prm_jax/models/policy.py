@@ -13,12 +13,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
 from prm_jax.models.heads import ScalarHead, SurpriseHead
 from prm_jax.models.lora import COLLECTION, boxed_adapters, trainable
+from prm_jax.models.unembedding import NextToken, next_token
 from prm_jax.parallel.shardings import unboxed
 
 Params = dict[str, Any]
@@ -147,6 +148,7 @@ def policy_forward(
     segments: Int[Array, "B T"],
     positions: Int[Array, "B T"],
     temperature: float = 1.0,
+    wanted: Bool[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T D"], Float[Array, "B T"], Float[Array, "B T"]]:
     """What the policy says of given tokens, at a temperature, with the features that a critic reads.
 
@@ -157,21 +159,37 @@ def policy_forward(
       segments: as in `Decoder.__call__`.
       positions: as in `Decoder.__call__`.
       temperature: divides the logits.
+      wanted: the tokens of which anything is asked; None for all. Logits of others may be left out.
 
     Returns:
       The trunk's hidden states; log p(tokens[t] | the earlier tokens of its segment) and the entropy of that choice,
-      in nats, float32, both 0 on the first token of a segment and on padding.
+      in nats, float32, both 0 on the first token of a segment, on padding and where nothing is wanted.
     """
-    decoder = Decoder(config)
-    hidden = _trunk(decoder, params, tokens, segments, positions)
-    logits = _trunk(decoder, params, hidden[:, :-1], method="logits") / temperature
-    # Only reductions of the logits follow, which XLA fuses: the log-softmax is never stored.
-    normaliser = jax.nn.logsumexp(logits, axis=-1)
-    chosen = jnp.take_along_axis(logits, tokens[:, 1:, None], axis=-1)[..., 0] - normaliser
-    entropy = normaliser - jnp.sum(jnp.exp(logits - normaliser[..., None]) * logits, axis=-1)
+    hidden, said = _forward(params, config, tokens, segments, positions, temperature, wanted)
+    return hidden, said.logprobs, said.entropy
+
+
+def token_predictions(
+    params: Params,
+    config: ModelConfig,
+    tokens: Int[Array, "B T"],
+    segments: Int[Array, "B T"],
+    positions: Int[Array, "B T"],
+    wanted: Bool[Array, "B T"] | None = None,
+) -> NextToken:
+    """What the policy says of given tokens, and whether each was the likeliest. Arguments as in `policy_forward`."""
+    return _forward(params, config, tokens, segments, positions, 1.0, wanted)[1]
+
+
+def _forward(
+    params: Params, config: ModelConfig, tokens: Any, segments: Any, positions: Any, temperature: float, wanted: Any
+) -> tuple[Array, NextToken]:
+    hidden = _trunk(Decoder(config), params, tokens, segments, positions)
     inside = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
-    chosen, entropy = (jnp.pad(jnp.where(inside, x, 0.0), ((0, 0), (1, 0))) for x in (chosen, entropy))
-    return hidden, chosen, entropy
+    inside = inside if wanted is None else inside & wanted[:, 1:]
+    table = params["trunk"]["embedding" if config.tied_embeddings else "output"]
+    said = next_token(hidden[:, :-1], table, tokens[:, 1:], inside, temperature, config.remat)
+    return hidden, NextToken(*(jnp.pad(x, ((0, 0), (1, 0))) for x in said))
 
 
 def scores(

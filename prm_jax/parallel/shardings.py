@@ -7,7 +7,8 @@ one device. `models/` calls `constrain`; stages call the rest.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -59,6 +60,37 @@ def constrain(x: Array, *logical_axes: str | None) -> Array:
     if mesh.empty:
         return x
     return jax.lax.with_sharding_constraint(x, partition_spec(logical_axes, x.shape, mesh))
+
+
+def parts(logical_axes: Iterable[str | None], shape: tuple[int, ...]) -> int:
+    """Into how many parts the mesh set by `jax.set_mesh` splits an activation; 1 where none is set."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return 1
+    part = NamedSharding(mesh, partition_spec(logical_axes, shape, mesh)).shard_shape(shape)
+    return math.prod(shape) // math.prod(part)
+
+
+def on_parts(
+    function: Callable[..., Array], inputs: Sequence[Sequence[str]], output: Sequence[str], *arrays: Array
+) -> Array:
+    """Calls a function on the part of its arrays that each device has, for what XLA cannot split by itself.
+
+    Args:
+      function: takes the arrays, gives one.
+      inputs: logical names of the axes of each array.
+      output: those of the result, whose axes are found among the arrays' own.
+      *arrays: whole, as a traced function sees them.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return function(*arrays)
+    specs = tuple(partition_spec(axes, x.shape, mesh) for axes, x in zip(inputs, arrays, strict=True))
+    split = {
+        name: entry for axes, spec in zip(inputs, specs, strict=True) for name, entry in zip(axes, spec, strict=True)
+    }
+    out = PartitionSpec(*(split[name] for name in output))
+    return jax.shard_map(function, in_specs=specs, out_specs=out, check_vma=False)(*arrays)
 
 
 @jax.jit

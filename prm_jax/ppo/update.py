@@ -170,7 +170,7 @@ def ppo_loss(
     The value term's gradient reaches only the critic, so that one sum serves both optimisers.
     """
     rows = (batch.tokens, batch.segments, batch.positions)
-    hidden, logprobs, entropy = policy_forward(params, model, *rows, config.temperature)
+    hidden, logprobs, entropy = policy_forward(params, model, *rows, config.temperature, batch.mask)
     value = critic.values(kind, critic_params, model, hidden, *rows)
     policy_term, policy_metrics = losses.policy_loss(
         logprobs, batch.logprobs, batch.advantages, batch.mask, config.clip, config.dual_clip, batch.weights

@@ -77,8 +77,8 @@ class PretrainedConfig:
 
     Attributes:
       path: a Hugging Face folder (Llama, SmolLM2, Qwen2, Qwen2.5, Qwen3) or a GGUF file of these; empty for none. It
-        then decides the tokenizer and the model's shape; of `Experiment.model` only `scan_layers`, `remat`, `dtype`,
-        `reads_surprise` and `lora` are read, of `TextConfig` the two lengths.
+        then decides the tokenizer and the model's shape; of `Experiment.model` only the fields are read that say how it
+        is computed and trained (`COMPUTED_AS` of `stages/pretrained.py`), of `TextConfig` the two lengths.
       chat: whether and how the checkpoint's chat template writes the prompts.
     """
 

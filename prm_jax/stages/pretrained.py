@@ -24,6 +24,9 @@ from prm_jax.text.gguf_tokenizer import build
 from prm_jax.text.pretrained import PretrainedTokenizer
 from prm_jax.text.tokenizer import Tokenizer
 
+COMPUTED_AS = ("scan_layers", "remat", "attention", "dtype", "reads_surprise", "lora")
+"""The fields of `Experiment.model` that are read where a checkpoint decides the shape."""
+
 
 @functools.lru_cache(maxsize=1)  # Every stage asks, and a GGUF file takes seconds to open.
 def checkpoint_at(path: str) -> Checkpoint:
@@ -68,8 +71,7 @@ def pretrained_config(experiment: Experiment, tokenizer: Tokenizer) -> ModelConf
 
 def computed_as(shape: ModelConfig, own: ModelConfig) -> ModelConfig:
     """A checkpoint's shape, with those fields of an experiment's model that say how it is computed and trained."""
-    names = ("scan_layers", "remat", "dtype", "reads_surprise", "lora")
-    return dataclasses.replace(shape, **{name: getattr(own, name) for name in names})
+    return dataclasses.replace(shape, **{name: getattr(own, name) for name in COMPUTED_AS})
 
 
 def first_policy(experiment: Experiment, model: ModelConfig, mesh: Mesh) -> Any:

@@ -14,7 +14,7 @@ from prm_jax.batches import TokenBatch
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.lora import frozen, trainable, whole
-from prm_jax.models.policy import boxed_trainable_policy, policy_logits, with_adapters
+from prm_jax.models.policy import boxed_trainable_policy, token_predictions, with_adapters
 from prm_jax.parallel.shardings import shard_batch
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.pretrained import first_policy
@@ -33,7 +33,7 @@ from prm_jax.stages.workbench import (
 )
 from prm_jax.training.data import load_rows
 from prm_jax.training.loop import fit
-from prm_jax.training.losses import sft_loss
+from prm_jax.training.losses import predicted, sft_loss
 from prm_jax.training.optimizer import make_optimizer
 from prm_jax.training.step import LossFn, make_train_step
 
@@ -59,7 +59,8 @@ def sft_loss_of(model: ModelConfig) -> LossFn:
     def loss(params: Any, batch: TokenBatch, key: jax.Array) -> Any:
         del key
         tokens, segments, positions = map(jnp.asarray, batch[:3])
-        return sft_loss(policy_logits(params, model, tokens, segments, positions), batch)
+        said = token_predictions(params, model, tokens, segments, positions, predicted(batch))
+        return sft_loss(said.logprobs, said.likeliest, batch)
 
     return loss
 

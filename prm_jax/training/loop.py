@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
+from prm_jax.ahead.memory import check_fits
 from prm_jax.errors import Interrupted, UserError
 from prm_jax.training.checkpoint import Checkpointer
 from prm_jax.training.finite import leaf_name
@@ -27,6 +28,12 @@ from prm_jax.training.state import TrainState
 from prm_jax.training.step import NOT_FINITE, TrainStep
 
 Evaluate = Callable[[Any, int], dict[str, float]]
+
+SMALLER = (
+    "set ModelConfig.remat=True, or a smaller LearningConfig.batch_size with a larger OptimizerConfig.accumulate, or "
+    "MeshConfig.fsdp to the number of devices"
+)
+"""What makes a step fit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +233,8 @@ def fit(
 
     Raises:
       Interrupted: asked to stop by SIGINT or SIGTERM; saved.
-      UserError: the loss is not finite, the batches end early, or the checkpoint is of another shape or seed.
+      UserError: the loss is not finite, the batches end early, a step does not fit into the devices' memory, or the
+        checkpoint is of another shape or seed.
     """
     if monitor is not None and evaluate is None:
         raise UserError(f"monitor is {monitor!r}, but nothing evaluates; give evaluate, or no monitor")
@@ -236,10 +244,14 @@ def fit(
         start = run.resume()
         if start >= config.steps or run.course.stopped_early:
             return run.result(start)
+        progress = Progress(label, config.steps, start)
+        if hasattr(train_step, "trace") and (first := next(batches_from(start), None)) is not None:
+            # Before anything is written, so that a corrected configuration may have the directory.
+            check_fits(f"{label} step", train_step.trace(run.state, place(first)), SMALLER, progress.say)
         with (
             StopRequest() as stop,
             MetricsWriter(directory, start, enabled=jax.process_index() == 0) as writer,
-            Progress(label, config.steps, start) as progress,
+            progress,
         ):
             if start:
                 progress.say(f"{label}: going on from step {start}")

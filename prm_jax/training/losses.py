@@ -22,30 +22,37 @@ def _masked_mean(values: Float[Array, "*S"], mask: Bool[Array, "*S"]) -> Float[A
     return jnp.sum(values, where=mask) / jnp.maximum(jnp.sum(mask), 1)
 
 
-def sft_loss(logits: Float[Array, "B T V"], batch: TokenBatch) -> tuple[Float[Array, ""], Metrics]:
-    """Mean cross-entropy of the tokens that are to be predicted.
+def predicted(batch: TokenBatch) -> Bool[Array, "B T"]:
+    """The tokens that SFT predicts: labelled 1, and in the segment of the token before them.
 
-    The logits at t predict the token at t + 1, where its label is 1 and both lie in the same segment: the first
-    token of a packed sequence is predicted by nobody.
+    So the first token of a packed sequence is predicted by nobody.
+    """
+    segments, labels = jnp.asarray(batch.segments), jnp.asarray(batch.labels)
+    mask = (labels[:, 1:] == 1) & (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
+    return jnp.pad(mask, ((0, 0), (1, 0)))
+
+
+def sft_loss(
+    logprobs: Float[Array, "B T"], likeliest: Float[Array, "B T"], batch: TokenBatch
+) -> tuple[Float[Array, ""], Metrics]:
+    """Mean cross-entropy of the tokens that are to be predicted, see `predicted`.
 
     Args:
-      logits: float32 logits.
-      batch: tokens, segments and labels as in `TokenBatch`; positions are not read.
+      logprobs: log-probability of each token behind the tokens before it, float32; read where it is to be predicted.
+      likeliest: 1 where no token was likelier.
+      batch: segments and labels as in `TokenBatch`; nothing else is read.
 
     Returns:
       The loss in nats per predicted token (0 where no token is to be predicted), and the metrics `loss`,
-      `accuracy` (share of predicted tokens whose logit is the largest) and `predicted_tokens` (their number, the
+      `accuracy` (share of predicted tokens than which none was likelier) and `predicted_tokens` (their number, the
       weight of the other two when batches are averaged).
     """
-    targets = jnp.asarray(batch.tokens)[:, 1:]
-    segments, labels = jnp.asarray(batch.segments), jnp.asarray(batch.labels)
-    mask = (labels[:, 1:] == 1) & (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
-    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], targets)
-    loss = _masked_mean(cross_entropy, mask)
-    hits = jnp.argmax(logits[:, :-1], axis=-1) == targets
+    mask = predicted(batch)
+    # Replaced before the mean: what is not predicted may be anything, and must not reach the gradient.
+    loss = -_masked_mean(jnp.where(mask, logprobs, 0.0), mask)
     metrics = {
         "loss": loss,
-        "accuracy": _masked_mean(hits.astype(jnp.float32), mask),
+        "accuracy": _masked_mean(likeliest, mask),
         "predicted_tokens": jnp.sum(mask).astype(jnp.float32),
     }
     return loss, metrics

@@ -10,8 +10,10 @@ from prm_jax.models import policy
 from prm_jax.models.cache import init_cache
 from prm_jax.models.config import ModelConfig, RopeScaling
 from prm_jax.models.decoder import Decoder
+from prm_jax.models.norm import rms_norm
 from prm_jax.models.policy import init_policy
 from prm_jax.models.stacking import stack, unroll
+from prm_jax.models.swiglu import swiglu
 
 TINY = ModelConfig(vocab_size=11, width=16, layers=2, heads=4, kv_heads=2, mlp_width=24)
 policy_logits = jax.jit(policy.policy_logits, static_argnames="config")
@@ -135,3 +137,27 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters_and_logits()
     logits = policy_logits(params, config, *rows)
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits, policy_logits(params, TINY, *rows), atol=0.15)
+
+
+def _gradients_agree(ours, formula, *arrays):
+    def gradients(function):
+        return jax.grad(lambda *given: jnp.sum(jnp.sin(function(*given))), argnums=tuple(range(len(arrays))))(*arrays)
+
+    for found, expected in zip(gradients(ours), gradients(formula), strict=True):
+        assert np.abs(expected).max() > 1e-2
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_feed_forward_layer_has_the_gradients_of_its_formula():
+    rng = np.random.default_rng(0)
+    arrays = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 5, 4), (4, 6), (4, 6), (6, 4)))
+    _gradients_agree(swiglu, lambda x, gate, up, down: (jax.nn.silu(x @ gate) * (x @ up)) @ down, *arrays)
+
+
+def test_the_norm_has_the_gradients_of_its_formula():
+    rng = np.random.default_rng(0)
+    x, scale = jnp.asarray(rng.normal(size=(2, 3, 5)), jnp.float32), jnp.asarray(rng.normal(size=5), jnp.float32)
+    _gradients_agree(
+        lambda x, scale: rms_norm(x, scale, 0.1),
+        lambda x, scale: x / jnp.sqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 0.1) * scale, x, scale
+    )  # fmt: skip

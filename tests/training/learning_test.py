@@ -8,8 +8,8 @@ import pytest
 from prm_jax.batches import TokenBatch
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import init_policy, init_scorer, policy_logits, scores
-from prm_jax.training.losses import sft_loss, step_loss
+from prm_jax.models.policy import init_policy, init_scorer, scores, token_predictions
+from prm_jax.training.losses import predicted, sft_loss, step_loss
 from prm_jax.training.optimizer import OptimizerConfig, make_optimizer
 from prm_jax.training.state import create
 from prm_jax.training.step import make_train_step
@@ -59,7 +59,8 @@ def area_under_the_curve(values: np.ndarray, right: np.ndarray) -> float:
 
 def test_sft_learns_to_copy():
     def loss_fn(params, batch, key):
-        return sft_loss(policy_logits(params, MODEL, batch.tokens, batch.segments, batch.positions), batch)
+        said = token_predictions(params, MODEL, batch.tokens, batch.segments, batch.positions, predicted(batch))
+        return sft_loss(said.logprobs, said.likeliest, batch)
 
     rng = np.random.default_rng(0)
     params = train(init_policy(MODEL, jax.random.key(0)), loss_fn, [periodic(rng, 64) for _ in range(400)], 5e-3)

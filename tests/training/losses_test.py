@@ -8,9 +8,21 @@ from jax.test_util import check_grads
 
 from prm_jax.batches import TokenBatch
 from prm_jax.labelling.labelled_program import Label
-from prm_jax.training.losses import sft_loss, step_loss
+from prm_jax.models.unembedding import next_token
+from prm_jax.training.losses import predicted, sft_loss, step_loss
 
 BATCH, LENGTH, VOCAB = 3, 12, 7
+
+
+def sft_from_logits(logits, batch: TokenBatch):
+    """`sft_loss` of the tokens behind given logits."""
+    said = next_token(
+        logits[:, :-1],
+        jnp.eye(logits.shape[-1]),
+        jnp.asarray(batch.tokens)[:, 1:],
+        jnp.asarray(predicted(batch))[:, 1:],
+    )
+    return sft_loss(*(jnp.pad(x, ((0, 0), (1, 0))) for x in (said.logprobs, said.likeliest)), batch)
 
 
 def sft_batch(seed: int = 0) -> TokenBatch:
@@ -49,7 +61,7 @@ def test_sft_equals_the_definition():
                 before = logits[b, t - 1].astype(np.float64)
                 losses.append(np.log(np.exp(before).sum()) - before[batch.tokens[b, t]])
                 hits.append(before.argmax() == batch.tokens[b, t])
-    loss, metrics = sft_loss(jnp.asarray(logits), batch)
+    loss, metrics = sft_from_logits(jnp.asarray(logits), batch)
     np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-5)
     np.testing.assert_allclose(metrics["accuracy"], np.mean(hits), rtol=1e-6)
     assert metrics["predicted_tokens"] == len(losses)
@@ -59,7 +71,7 @@ def test_sft_predicts_nothing_across_a_segment_border():
     batch = sft_batch()
     labels = np.zeros_like(batch.labels)
     labels[:, 5] = 1  # the first token of the second sequence
-    _, metrics = sft_loss(jnp.asarray(random_logits()), batch._replace(labels=labels))
+    _, metrics = sft_from_logits(jnp.asarray(random_logits()), batch._replace(labels=labels))
     assert metrics["predicted_tokens"] == 0
 
 
@@ -68,9 +80,9 @@ def test_sft_of_packed_rows_equals_that_of_their_sequences():
     total, count = 0.0, 0.0
     for cut in (slice(0, 5), slice(5, 9)):
         part = TokenBatch(*(field[:, cut] for field in batch))
-        loss, metrics = sft_loss(jnp.asarray(logits[:, cut]), part)
+        loss, metrics = sft_from_logits(jnp.asarray(logits[:, cut]), part)
         total, count = total + loss * metrics["predicted_tokens"], count + metrics["predicted_tokens"]
-    np.testing.assert_allclose(sft_loss(jnp.asarray(logits), batch)[0], total / count, rtol=1e-5)
+    np.testing.assert_allclose(sft_from_logits(jnp.asarray(logits), batch)[0], total / count, rtol=1e-5)
 
 
 def test_step_loss_equals_the_definition():
@@ -138,7 +150,7 @@ def test_a_masked_row_equals_leaving_it_out():
     )
     subset = TokenBatch(*(field[rest] for field in sft))
     np.testing.assert_allclose(
-        sft_loss(logits, sft._replace(labels=sft_labels))[0], sft_loss(logits[rest], subset)[0], rtol=1e-6
+        sft_from_logits(logits, sft._replace(labels=sft_labels))[0], sft_from_logits(logits[rest], subset)[0], rtol=1e-6
     )
 
 
@@ -149,7 +161,7 @@ def test_the_order_of_rows_does_not_matter():
     moved = TokenBatch(*(field[order] for field in batch))
     np.testing.assert_allclose(step_loss(scores[order], moved)[0], step_loss(scores, batch)[0], rtol=1e-6)
     moved = TokenBatch(*(field[order] for field in sft))
-    np.testing.assert_allclose(sft_loss(logits[order], moved)[0], sft_loss(logits, sft)[0], rtol=1e-6)
+    np.testing.assert_allclose(sft_from_logits(logits[order], moved)[0], sft_from_logits(logits, sft)[0], rtol=1e-6)
 
 
 def test_the_naming_of_the_vocabulary_does_not_matter():
@@ -158,8 +170,8 @@ def test_the_naming_of_the_vocabulary_does_not_matter():
     renamed = np.empty_like(logits)
     renamed[..., names] = logits
     np.testing.assert_allclose(
-        sft_loss(jnp.asarray(renamed), batch._replace(tokens=names[batch.tokens]))[0],
-        sft_loss(jnp.asarray(logits), batch)[0],
+        sft_from_logits(jnp.asarray(renamed), batch._replace(tokens=names[batch.tokens]))[0],
+        sft_from_logits(jnp.asarray(logits), batch)[0],
         rtol=1e-6,
     )
 
@@ -171,7 +183,7 @@ def test_wholly_masked_batches_are_zero_and_finite(label):
     assert loss == 0 and not np.any(gradient)
     assert all(np.isfinite(value) for value in metrics.values())
     batch = sft_batch()._replace(labels=np.zeros((BATCH, LENGTH), int))
-    (loss, metrics), gradient = jax.value_and_grad(sft_loss, has_aux=True)(jnp.asarray(random_logits()), batch)
+    (loss, metrics), gradient = jax.value_and_grad(sft_from_logits, has_aux=True)(jnp.asarray(random_logits()), batch)
     assert loss == 0 and not np.any(gradient)
     assert all(np.isfinite(value) for value in metrics.values())
 
@@ -181,4 +193,4 @@ def test_gradients_agree_with_differences():
     # Central differences in float32 with steps of 1e-2: their own error is about 1e-3 of the value.
     check = {"order": 1, "modes": ["rev"], "eps": 1e-2, "atol": 2e-3, "rtol": 2e-3}
     check_grads(lambda z: step_loss(z, batch)[0], (jnp.asarray(random_scores()),), **check)
-    check_grads(lambda z: sft_loss(z, sft)[0], (jnp.asarray(random_logits()),), **check)
+    check_grads(lambda z: sft_from_logits(z, sft)[0], (jnp.asarray(random_logits()),), **check)

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from prm_jax.training.losses import sft_loss
 from prm_jax.training.optimizer import OptimizerConfig, make_optimizer
 from prm_jax.training.state import create
 from prm_jax.training.step import make_train_step
@@ -53,7 +52,7 @@ def test_accumulated_steps_equal_one_on_the_big_batch(toy):
     """All rows predict equally many tokens, so that the mean of the means is the mean."""
 
     def loss_fn(params, batch, key):
-        return sft_loss(toy.logits(params, batch.tokens), batch)
+        return toy.sft_from_logits(toy.logits(params, batch.tokens), batch)
 
     batch = toy.batch_at(0)
     state, train_step = toy.make(OptimizerConfig(1e-2, decay="constant", accumulate=toy.BATCH), loss=loss_fn)
@@ -67,7 +66,7 @@ def test_accumulated_steps_equal_one_on_the_big_batch(toy):
 
 def test_eight_devices_step_as_one_does(toy):
     def loss_fn(params, batch, key):
-        return sft_loss(toy.logits(params, batch.tokens), batch)
+        return toy.sft_from_logits(toy.logits(params, batch.tokens), batch)
 
     tx = make_optimizer(OptimizerConfig(1e-2))
     batch = jax.tree.map(lambda *rows: np.concatenate(rows), *(toy.batch_at(step) for step in range(4)))

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax.batches import TokenBatch
-from prm_jax.training.losses import sft_loss
+from prm_jax.models.unembedding import next_token
+from prm_jax.training.losses import predicted, sft_loss
 from prm_jax.training.optimizer import OptimizerConfig, make_optimizer
 from prm_jax.training.state import TrainState, create
 from prm_jax.training.step import TrainStep, make_train_step
@@ -33,10 +34,21 @@ def logits(params: dict, tokens) -> jax.Array:
     return hidden @ params["dense"]["kernel"] + params["dense"]["bias"]
 
 
+def sft_from_logits(logits, batch: TokenBatch):
+    """`sft_loss` of the tokens behind given logits."""
+    said = next_token(
+        logits[:, :-1],
+        jnp.eye(logits.shape[-1]),
+        jnp.asarray(batch.tokens)[:, 1:],
+        jnp.asarray(predicted(batch))[:, 1:],
+    )
+    return sft_loss(*(jnp.pad(x, ((0, 0), (1, 0))) for x in (said.logprobs, said.likeliest)), batch)
+
+
 def loss_fn(params, batch, key):
     """SFT loss of a model with dropout, so that resuming needs the same keys."""
     kept = jax.random.bernoulli(key, 0.9, (BATCH, LENGTH, VOCAB))
-    return sft_loss(logits(params, batch.tokens) * kept, batch)
+    return sft_from_logits(logits(params, batch.tokens) * kept, batch)
 
 
 def batch_at(step: int, seed: int = 0) -> TokenBatch:
