@@ -227,6 +227,14 @@ def test_values_past_the_caps_are_wrong_answers(sandbox: Sandbox) -> None:
     assert (verdict.outcome, verdict.passed) == (Outcome.WRONG_ANSWER, (False, False, False, True))
 
 
+def test_a_program_that_takes_long_may_run_on_every_core(sandbox: Sandbox) -> None:
+    text = (
+        "import os, time\ndef f():\n    while time.process_time() < 0.3: pass\n    return len(os.sched_getaffinity(0))\n"
+    )
+    cores = str(len(os.sched_getaffinity(0)))
+    assert run(sandbox, text, ("f()", cores), cpu_seconds=2.0).outcome == Outcome.PASSED
+
+
 def test_order_is_kept_and_equal_programs_agree(sandbox: Sandbox) -> None:
     programs = [program(f"x = {n % 7}\n", ("x", str(n % 3))) for n in range(60)]
     verdicts = sandbox.run(programs)

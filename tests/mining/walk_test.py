@@ -88,20 +88,21 @@ def test_what_is_no_file_or_not_there(tmp_path):
     assert reason(tmp_path / "gone.py") == "cannot be opened"
 
 
-def test_a_file_that_grows_while_it_is_read_is_skipped(tmp_path, monkeypatch):
+@pytest.mark.parametrize("mode, text", [("a", "y = 2\n"), ("w", "x"), ("w", "x = 2\n")])
+def test_a_file_that_changes_while_it_is_read_is_skipped(tmp_path, monkeypatch, mode, text):
     path = tmp_path / "a.py"
     path.write_text("x = 1\n")
     fstat, calls = os.fstat, []
 
-    def grow(descriptor):
+    def change(descriptor):
         found = fstat(descriptor)
         if os.path.samestat(found, path.stat()):
             calls.append(found)
-            with path.open("a") as file:
-                file.write("y = 2\n")
+            with path.open(mode) as file:
+                file.write(text)
         return found
 
-    monkeypatch.setattr(walk.os, "fstat", grow)
+    monkeypatch.setattr(walk.os, "fstat", change)
     assert reason(path) == "changed while it was read"
     assert calls
 
