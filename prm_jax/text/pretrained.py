@@ -157,6 +157,7 @@ class PretrainedTokenizer:
             raise UserError(
                 "the checkpoint's chat template leaves the user's message out: set ChatConfig.apply = False"
             )
+        added = {token.content: i for i, token in self._model.get_added_tokens_decoder().items()}
         ids: list[int] = []
         text = ""
         for index, piece in enumerate(around):
@@ -166,14 +167,14 @@ class PretrainedTokenizer:
                 if words:
                     text += part
                 else:
-                    ids += [*self.encode(text), self._model.token_to_id(part.strip())]
+                    ids += [*self.encode(text), added[part.strip()]]
                     text = ""
         return ids + self.encode(text)
 
     def _rendered_around_prompt(self) -> list[str]:
         """What the template writes before the prompt and behind it."""
-        names = special_ids(self) if self._specials.bos_named else {**special_ids(self), "bos": None}
-        tokens = {f"{name}_token": self._model.id_to_token(i) for name, i in names.items() if i is not None}
+        named = {name: i for name, i in special_ids(self).items() if name != "bos" or self._specials.bos_named}
+        tokens = {f"{name}_token": self._model.id_to_token(i) or "" for name, i in named.items()}
         date = datetime.datetime.fromisoformat(self.chat.date)
         rendered = render(self.chat_template or "", self.chat.messages(_PROMPT), tokens, date)
         return (rendered + self.chat.opening).split(_PROMPT)
