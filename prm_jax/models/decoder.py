@@ -44,7 +44,7 @@ class Decoder(nn.Module):
             self.output = self.param("output", table, (c.vocab_size, c.width))
         block = Block
         if c.remat or c.lora.rank:
-            block = nn.remat(Block, prevent_cse=not c.scan_layers, policy=None if c.remat else kept_for_backward)
+            block = nn.remat(Block, prevent_cse=not c.scan_layers, policy=None if c.remat else kept_for_backward(c))
         if c.scan_layers:
             self.blocks: Any = nn.scan(
                 block,

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Key
 
 from prm_jax.models.config import ModelConfig
@@ -29,7 +29,6 @@ COLLECTION = "adapters"
 """Where the modules find them, and what they are called among a network's parameters."""
 _INPUTS = {"attention": {"query": 1, "key": 1, "value": 1, "out": 2}, "mlp": {"gate": 1, "up": 1, "down": 1}}
 """How many of a kernel's axes are inputs."""
-_KERNEL = "adapted_kernel"
 
 
 def trainable(params: Any, config: ModelConfig) -> Any:
@@ -91,11 +90,25 @@ def adapted(module: nn.Module, name: str, kernel: Array) -> Array:
         return kernel
     config: ModelConfig = module.config  # type: ignore[attr-defined]
     kernel = _merged_kernel(kernel, module.get_variable(COLLECTION, name), config.lora.scale)
-    return checkpoint_name(kernel.astype(config.compute_dtype), _KERNEL)
+    return kernel.astype(config.compute_dtype)
 
 
-kept_for_backward = jax.checkpoint_policies.save_anything_except_these_names(_KERNEL)
-"""What a block with adapters keeps for the backward pass: everything but its kernels."""
+def kept_for_backward(config: ModelConfig) -> Callable[..., bool]:
+    """The policy, for `jax.checkpoint`, of what a block keeps for its backward pass: all but what adds kernels up.
+
+    Such an operation is known by its operands: each has the shape of a kernel or of a factor, or is a number.
+    """
+    c, r = config, config.lora.rank
+    heads = [(c.heads, c.head_features), (c.kv_heads, c.head_features)]
+    kernels = {(c.width, *head) for head in heads} | {
+        (*heads[0], c.width),
+        (c.width, c.mlp_width),
+        (c.mlp_width, c.width),
+    }
+    factors = {(*head, r) for head in heads} | {(r, *head) for head in heads}
+    factors |= {(n, r) for n in (c.width, c.mlp_width)} | {(r, n) for n in (c.width, c.mlp_width)}
+    small = kernels | factors | {()}
+    return lambda primitive, *operands, **_: not all(operand.shape in small for operand in operands)
 
 
 def merged(params: Any, config: ModelConfig) -> tuple[Any, ModelConfig]:

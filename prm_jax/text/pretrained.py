@@ -157,38 +157,36 @@ class PretrainedTokenizer:
             raise UserError(
                 "the checkpoint's chat template leaves the user's message out: set ChatConfig.apply = False"
             )
+        added = {token.content: i for i, token in self._model.get_added_tokens_decoder().items()}
         ids: list[int] = []
-        text, special = "", self._special_tokens()
+        text = ""
         for index, piece in enumerate(around):
             text += prompt.strip() if index else ""
             # Every second part is a special token.
-            for part, words in zip(_apart(piece, special), itertools.cycle((True, False)), strict=False):
+            for part, words in zip(self._specials_apart(piece), itertools.cycle((True, False)), strict=False):
                 if words:
                     text += part
                 else:
-                    ids += [*self.encode(text), special[part.strip()][0]]
+                    ids += [*self.encode(text), added[part.strip()]]
                     text = ""
         return ids + self.encode(text)
 
     def _rendered_around_prompt(self) -> list[str]:
         """What the template writes before the prompt and behind it."""
-        names = special_ids(self) if self._specials.bos_named else {**special_ids(self), "bos": None}
-        written = {name: self._model.id_to_token(i) for name, i in names.items() if i is not None}
-        tokens = {f"{name}_token": text for name, text in written.items() if text is not None}
+        named = {name: i for name, i in special_ids(self).items() if name != "bos" or self._specials.bos_named}
+        tokens = {f"{name}_token": self._model.id_to_token(i) or "" for name, i in named.items()}
         date = datetime.datetime.fromisoformat(self.chat.date)
         rendered = render(self.chat_template or "", self.chat.messages(_PROMPT), tokens, date)
         return (rendered + self.chat.opening).split(_PROMPT)
 
-    def _special_tokens(self) -> dict[str, tuple[int, str]]:
-        """Of each special token its id, and the pattern of what a text may have in its place."""
-        return {
-            token.content: (
-                i,
-                (r"\s*" if token.lstrip else "") + re.escape(token.content) + (r"\s*" if token.rstrip else ""),
-            )
-            for i, token in self._model.get_added_tokens_decoder().items()
-            if token.special
-        }
+    def _specials_apart(self, text: str) -> list[str]:
+        """A text cut at its special tokens: words, token, words, …, words."""
+        added = [token for token in self._model.get_added_tokens_decoder().values() if token.special]
+        forms = [
+            (r"\s*" if token.lstrip else "") + re.escape(token.content) + (r"\s*" if token.rstrip else "")
+            for token in sorted(added, key=lambda token: -len(token.content))
+        ]
+        return re.split(f"({'|'.join(forms)})", text) if forms else [text]
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text; never a special one.
@@ -225,12 +223,6 @@ class PretrainedTokenizer:
 
     def _fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(self._state(), sort_keys=True).encode()).hexdigest()
-
-
-def _apart(text: str, special: Mapping[str, tuple[int, str]]) -> list[str]:
-    """A text cut at its special tokens: words, token, words, …, words."""
-    forms = [special[content][1] for content in sorted(special, key=len, reverse=True)]
-    return re.split(f"({'|'.join(forms)})", text) if forms else [text]
 
 
 def load_tokenizer(path: epath.PathLike) -> BpeTokenizer | PretrainedTokenizer:

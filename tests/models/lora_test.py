@@ -79,7 +79,8 @@ def test_new_adapters_change_no_bit(changes):
 def test_every_projection_is_w_plus_scaled_a_b(scanned):
     config = dataclasses.replace(TINY, scan_layers=scanned)
     params = moved(policy(config))
-    by_hand, adapters = (unroll(params[part], config)[0] for part in ("trunk", "adapters"))
+    copy = jax.tree.map(lambda leaf: leaf, params)
+    by_hand, adapters = (unroll(copy[part], config)[0] for part in ("trunk", "adapters"))
     for block in ("blocks_0", "blocks_1"):
         found = {name: (part, a) for part, kernels in adapters[block].items() for name, a in kernels.items()}
         assert set(found) == set(PROJECTIONS)
@@ -161,7 +162,7 @@ def test_gradients_reach_b_first_and_the_backward_pass_keeps_no_kernels():
     params = policy()
 
     def loss(own, still):
-        return jnp.mean(logits(whole(own, still), TINY, *ROWS) ** 2)
+        return jnp.mean(policy_logits(whole(own, still), TINY, *ROWS) ** 2)
 
     grads = jax.jit(jax.grad(loss))(trainable(params, TINY), frozen(params, TINY))
     for path, leaf in jax.tree.leaves_with_path(grads):
