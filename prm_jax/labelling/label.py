@@ -94,12 +94,14 @@ def run_references(
     Returns:
       One entry per problem; None, with the reason in `tally`, where the reference does not pass.
     """
-    verdicts = sandbox.run(
-        [
-            program_for(each, each.reference, hidden=False, cpu_seconds=REFERENCE_CPU_SECONDS, trace=config.steps)
-            for each in problems
+    verdicts = _reference_verdicts(problems, sandbox, trace=False)
+    if config.steps:
+        # The limits of the variants, few of which are traced, follow from the time without a trace.
+        traced = _reference_verdicts(problems, sandbox, trace=True)
+        verdicts = [
+            dataclasses.replace(trace, cpu_seconds=plain.cpu_seconds) if plain.outcome is Outcome.PASSED else plain
+            for plain, trace in zip(verdicts, traced, strict=True)
         ]
-    )
     references: list[Reference | None] = []
     for problem, verdict in zip(problems, verdicts, strict=True):
         if verdict.outcome is Outcome.PASSED and not verdict.flaky and problem.visible_tests:
@@ -114,6 +116,15 @@ def run_references(
     if tally is not None:
         tally.runs["references"] += len(problems)
     return references
+
+
+def _reference_verdicts(problems: Sequence[Problem], sandbox: Sandbox, trace: bool) -> list[Verdict]:
+    return sandbox.run(
+        [
+            program_for(each, each.reference, hidden=False, cpu_seconds=REFERENCE_CPU_SECONDS, trace=trace)
+            for each in problems
+        ]
+    )
 
 
 def _reason(problem: Problem, verdict: Verdict) -> str:
