@@ -27,6 +27,8 @@ from prm_jax.labelling.variants import Variant, executed_steps, sample_variants
 from prm_jax.problems.problem import Problem
 from prm_jax.text.steps import split_steps
 
+SLOW_SECONDS = 0.5
+
 
 @dataclasses.dataclass(frozen=True)
 class LabelConfig:
@@ -38,6 +40,8 @@ class LabelConfig:
       mutants_per_step: number of mutants of each step of a reference.
       refactorings_per_step: number of refactorings of each step.
       variants_per_program: at most so many of them, drawn at random; 0 keeps all.
+      variants_per_slow_program: likewise, where the reference takes more than `SLOW_SECONDS` of CPU: one such problem
+        would otherwise take as long as hundreds of others.
       rewrites_per_step: number of times that a teacher, a policy, writes each step anew; 0 for no teacher.
       teacher: the run directory of that policy, the SFT policy there; its model is that of the experiment.
       foreign_statements: whether mutants may take statements of the other problems of its split in the same call; then
@@ -57,6 +61,7 @@ class LabelConfig:
     mutants_per_step: int = 2
     refactorings_per_step: int = 1
     variants_per_program: int = 0
+    variants_per_slow_program: int = 8
     rewrites_per_step: int = 0
     teacher: str = ""
     foreign_statements: bool = True
@@ -301,9 +306,11 @@ def _sample(
         return []
     rng = random.Random(f"{config.seed}/{problem.id}")
     variants = sample_variants(problem.reference, mutants, refactorings, rng, donors.get(problem.split), rewrites)
-    if config.variants_per_program and len(variants) > config.variants_per_program:
-        return rng.sample(variants, config.variants_per_program)
-    return variants
+    most = [config.variants_per_program]
+    if reference.verdict.cpu_seconds > SLOW_SECONDS:
+        most.append(config.variants_per_slow_program)
+    limit = min(filter(None, most), default=len(variants))
+    return rng.sample(variants, limit) if limit < len(variants) else variants
 
 
 def label_samples(
