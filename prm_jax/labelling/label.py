@@ -27,6 +27,8 @@ from prm_jax.labelling.variants import Variant, executed_steps, sample_variants
 from prm_jax.problems.problem import Problem
 from prm_jax.text.steps import split_steps
 
+SLOW_SECONDS = 0.5
+
 
 @dataclasses.dataclass(frozen=True)
 class LabelConfig:
@@ -38,6 +40,8 @@ class LabelConfig:
       mutants_per_step: number of mutants of each step of a reference.
       refactorings_per_step: number of refactorings of each step.
       variants_per_program: at most so many of them, drawn at random; 0 keeps all.
+      variants_per_slow_program: likewise, where the reference takes more than `SLOW_SECONDS` of CPU: one such problem
+        would otherwise take as long as hundreds of others.
       rewrites_per_step: number of times that a teacher, a policy, writes each step anew; 0 for no teacher.
       teacher: the run directory of that policy, the SFT policy there; its model is that of the experiment.
       foreign_statements: whether mutants may take statements of the other problems of its split in the same call; then
@@ -57,6 +61,7 @@ class LabelConfig:
     mutants_per_step: int = 2
     refactorings_per_step: int = 1
     variants_per_program: int = 0
+    variants_per_slow_program: int = 8
     rewrites_per_step: int = 0
     teacher: str = ""
     foreign_statements: bool = True
@@ -94,12 +99,14 @@ def run_references(
     Returns:
       One entry per problem; None, with the reason in `tally`, where the reference does not pass.
     """
-    verdicts = sandbox.run(
-        [
-            program_for(each, each.reference, hidden=False, cpu_seconds=REFERENCE_CPU_SECONDS, trace=config.steps)
-            for each in problems
+    verdicts = _reference_verdicts(problems, sandbox, trace=False)
+    if config.steps:
+        # The limits of the variants, few of which are traced, follow from the time without a trace.
+        traced = _reference_verdicts(problems, sandbox, trace=True)
+        verdicts = [
+            dataclasses.replace(trace, cpu_seconds=plain.cpu_seconds) if plain.outcome is Outcome.PASSED else plain
+            for plain, trace in zip(verdicts, traced, strict=True)
         ]
-    )
     references: list[Reference | None] = []
     for problem, verdict in zip(problems, verdicts, strict=True):
         if verdict.outcome is Outcome.PASSED and not verdict.flaky and problem.visible_tests:
@@ -114,6 +121,15 @@ def run_references(
     if tally is not None:
         tally.runs["references"] += len(problems)
     return references
+
+
+def _reference_verdicts(problems: Sequence[Problem], sandbox: Sandbox, trace: bool) -> list[Verdict]:
+    return sandbox.run(
+        [
+            program_for(each, each.reference, hidden=False, cpu_seconds=REFERENCE_CPU_SECONDS, trace=trace)
+            for each in problems
+        ]
+    )
 
 
 def _reason(problem: Problem, verdict: Verdict) -> str:
@@ -290,9 +306,11 @@ def _sample(
         return []
     rng = random.Random(f"{config.seed}/{problem.id}")
     variants = sample_variants(problem.reference, mutants, refactorings, rng, donors.get(problem.split), rewrites)
-    if config.variants_per_program and len(variants) > config.variants_per_program:
-        return rng.sample(variants, config.variants_per_program)
-    return variants
+    most = [config.variants_per_program]
+    if reference.verdict.cpu_seconds > SLOW_SECONDS:
+        most.append(config.variants_per_slow_program)
+    limit = min(filter(None, most), default=len(variants))
+    return rng.sample(variants, limit) if limit < len(variants) else variants
 
 
 def label_samples(

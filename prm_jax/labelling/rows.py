@@ -25,7 +25,7 @@ class Reference:
 
     Attributes:
       problem: the problem.
-      verdict: on its visible tests, traced.
+      verdict: on its visible tests, traced, with the CPU seconds of a run without a trace.
       steps: of the reference.
       executed: those that the visible tests and the generated ones execute.
       generated: tests with inputs of our own.

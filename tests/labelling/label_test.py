@@ -8,8 +8,9 @@ import pytest
 from prm_jax.errors import UserError
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.verdict import Outcome, Verdict
+from prm_jax.labelling import label
 from prm_jax.labelling.donors import Donors
-from prm_jax.labelling.label import LabelConfig, _confirmed, label_problems, label_samples
+from prm_jax.labelling.label import LabelConfig, _confirmed, label_problems, label_samples, run_references
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.labelling.operators import MUTATIONS, REFACTORINGS
 from prm_jax.labelling.rows import Reference, variant_row
@@ -286,3 +287,30 @@ def test_foreign_statements_become_rows(sandbox):
     )
     assert not any("len(xs)" in row.text for row in apart if row.split == "train")
     assert edited("    total = 0\n", "    total = len(xs)\n") in {row.text for row in foreign if not row.passed}
+
+
+def test_limits_follow_from_a_reference_that_is_not_traced():
+    class Traced:
+        def run(self, programs):
+            return [
+                Verdict(Outcome.PASSED, (True, True), cpu_seconds=3.0, executed_lines=frozenset({3}))
+                if each.trace
+                else Verdict(Outcome.PASSED, (True, True), cpu_seconds=1.0)
+                for each in programs
+            ]
+
+    (reference,) = run_references([problem()], Traced(), LabelConfig())
+    assert (reference.verdict.cpu_seconds, reference.verdict.executed_lines) == (1.0, {3})
+
+
+def test_a_slow_reference_has_few_variants(sandbox, monkeypatch):
+    monkeypatch.setattr(label, "SLOW_SECONDS", 0.0)
+    counts = {}
+    for most, slow in ((0, 5), (3, 5), (5, 3), (0, 0)):
+        tally = Tally()
+        label_problems(
+            [problem()], sandbox, LabelConfig(variants_per_program=most, variants_per_slow_program=slow), tally
+        )
+        counts[most, slow] = tally.runs["variants"]
+    assert counts[0, 0] > 15
+    assert (counts[0, 5], counts[3, 5], counts[5, 3]) == (5, 3, 3)

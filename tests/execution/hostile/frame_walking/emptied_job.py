@@ -4,8 +4,8 @@ import sys
 def f(x):
     frame = sys._getframe()
     while frame is not None:
-        job = frame.f_locals.get('job')
-        if isinstance(job, dict):
-            job['calls'].clear()
+        calls = frame.f_locals.get('calls')
+        if isinstance(calls, list):
+            calls.clear()
         frame = frame.f_back
     return 0
