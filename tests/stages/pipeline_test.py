@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from prm_jax.errors import UserError
 from prm_jax.evaluation.samples import read_samples
 from prm_jax.problems.synthetic import generate
+from prm_jax.stages.compare import compare
 from prm_jax.training.metrics import read_metrics
 
 pytestmark = pytest.mark.slow
@@ -50,6 +52,22 @@ def test_a_second_run_skips_all_and_says_so(command, tiny, run_without):
     for stage in stages:
         assert f"{stage}: done already for this configuration, skipped" in out
     assert done == {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")}
+
+
+def test_prms_of_runs_are_compared_on_the_same_steps(tiny_run, run_without, tmp_path, capsys):
+    other = run_without()
+    compare([str(tiny_run), str(other)], str(tmp_path / "out.json"))
+    assert capsys.readouterr().out.count("+0.0 (+0.0 to +0.0)") >= 2
+    first, second = json.loads((tmp_path / "out.json").read_text())["prms"]
+    judged = json.loads((tiny_run / "evaluate/prm/result.json").read_text())["mutants"]
+    assert first["auc"] == pytest.approx(judged["auc"])
+    assert first["first_wrong"]["value"] == pytest.approx(judged["localisation"]["accuracy"])
+    assert first["programs"] == judged["localisation"]["programs"]
+    assert (first["auc_gain"], second["auc_gain"]["value"]) == (None, 0.0)
+    lines = (other / "evaluate/prm/judged.jsonl").read_text().splitlines()
+    (other / "evaluate/prm/judged.jsonl").write_text("\n".join(lines[1:]))
+    with pytest.raises(UserError, match="different programs"):
+        compare([str(tiny_run), str(other)])
 
 
 def test_score_prints_a_score_on_each_line(command, tiny_run, tmp_path):
