@@ -1,5 +1,6 @@
 """The whole pipeline, shrunk by gin/local_tiny.gin: every stage leaves what the next one and the user look for."""
 
+import collections
 import json
 import re
 
@@ -7,6 +8,7 @@ import pytest
 
 from prm_jax.errors import UserError
 from prm_jax.evaluation.samples import read_samples
+from prm_jax.labelling.operators import MUTATIONS
 from prm_jax.problems.synthetic import generate
 from prm_jax.stages.compare import compare
 from prm_jax.training.metrics import read_metrics
@@ -68,6 +70,21 @@ def test_prms_of_runs_are_compared_on_the_same_steps(tiny_run, run_without, tmp_
     (other / "evaluate/prm/judged.jsonl").write_text("\n".join(lines[1:]))
     with pytest.raises(UserError, match="different programs"):
         compare([str(tiny_run), str(other)])
+
+
+def test_a_prm_without_an_operator_asks_for_no_new_labels(command, tiny, tiny_run, run_without):
+    folder = run_without("prm", "prm_blind")
+    before = {path: path.stat().st_mtime_ns for stage in ("label", "tasks") for path in (folder / stage).rglob("*")}
+    shards = sorted((folder / "label/others").glob("labelled-*.jsonl"))
+    rows = [json.loads(line) for shard in shards for line in shard.read_text().splitlines()]
+    taught = collections.Counter(row["operator"] for row in rows if row["split"] == "train")
+    operator = max(taught.keys() & MUTATIONS.keys(), key=lambda name: (taught[name], name))
+    command("prm", *tiny, f"--gin.Experiment.prm_without=('{operator}',)", f"--run_dir={folder}")
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    losses = [
+        [row["train/loss"] for row in read_metrics(run / "prm") if "train/loss" in row] for run in (tiny_run, folder)
+    ]
+    assert len(losses[0]) == len(losses[1]) and losses[0] != losses[1]
 
 
 def test_score_prints_a_score_on_each_line(command, tiny_run, tmp_path):
