@@ -62,7 +62,7 @@ def test_prms_of_runs_are_compared_on_the_same_steps(tiny_run, run_without, tmp_
     assert capsys.readouterr().out.count("+0.0 (+0.0 to +0.0)") >= 2
     first, second = json.loads((tmp_path / "out.json").read_text())["prms"]
     judged = json.loads((tiny_run / "evaluate/prm/result.json").read_text())["mutants"]
-    assert first["auc"] == pytest.approx(judged["auc"])
+    assert first["auc"]["value"] == pytest.approx(judged["auc"]["value"])
     assert first["first_wrong"]["value"] == pytest.approx(judged["localisation"]["accuracy"])
     assert first["programs"] == judged["localisation"]["programs"]
     assert (first["auc_gain"], second["auc_gain"]["value"]) == (None, 0.0)
