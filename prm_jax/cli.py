@@ -56,6 +56,7 @@ PLAIN = {
 BENCHES = {
     "sandbox": "programs per second, fully confined",
     "labelling": "variants of references per second, phase by phase",
+    "quality": "programs per second and core, measured without running them",
     "sampling": "useful tokens per second of the sampling engine, beside transformers and Tunix",
     "training": "tokens per second of an update of SFT, PRM and PPO, beside transformers",
     "checkpoint": "how long saving stops training",
@@ -97,7 +98,7 @@ def _add_benches(command: argparse.ArgumentParser) -> None:
         bench = benches.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name not in ("training", "checkpoint"):
             bench.add_argument("--mbpp", metavar="FILE", help="mbpp.jsonl as published (default: without MBPP)")
-        if name in ("sandbox", "labelling"):
+        if name in ("sandbox", "labelling", "quality"):
             bench.add_argument("--programs", type=int, help="programs of each kind")
         if name == "sampling":
             bench.add_argument(

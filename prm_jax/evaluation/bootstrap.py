@@ -95,15 +95,62 @@ def auc_interval(
     Returns:
       All NaN where the items are of one class. A resample that misses a class is left out.
     """
+    value, areas = _areas(groups, seed, resamples)
+    return _interval(value, areas[~np.isnan(areas)], level)
+
+
+def auc_difference_interval(
+    a: Sequence[Group], b: Sequence[Group], *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Interval:
+    """The area of a minus that of b, and its interval over problems: two scorers of the same items.
+
+    Args:
+      a: one group of items per problem.
+      b: the same items in the same order, with other scores.
+      seed: of the resamples.
+      resamples: R.
+      level: share of the resampled differences that the interval holds.
+
+    Returns:
+      All NaN where the items are of one class.
+    """
+    (left, left_areas), (right, right_areas) = (_areas(groups, seed, resamples) for groups in (a, b))
+    gained = left_areas - right_areas
+    return _interval(left - right, gained[~np.isnan(gained)], level)
+
+
+def share_interval(
+    hits: Values, of: Values, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Interval:
+    """The share sum(hits) / sum(of) of all items together, and its interval over problems.
+
+    Args:
+      hits: per problem how many of its items count; the difference of two such numbers gives the interval of a
+        difference of shares.
+      of: per problem how many items it has.
+      seed: of the resamples.
+      resamples: R.
+      level: share of the resampled shares that the interval holds.
+    """
+    counted, items = np.asarray(hits, np.float64), np.asarray(of, np.float64)
+    if not items.sum():
+        return NOTHING
+    counts = _resampled_counts(items.size, seed, resamples)
+    drawn = counts @ items
+    return _interval(float(counted.sum() / items.sum()), (counts @ counted)[drawn > 0] / drawn[drawn > 0], level)
+
+
+def _areas(groups: Sequence[Group], seed: int, resamples: int) -> tuple[float, Float[np.ndarray, " R"]]:
+    """The area under the ROC curve, and that of each resample; NaN where a class is missing."""
     wins, positives, negatives = _wins_between_problems(groups)
     if not positives.sum() or not negatives.sum():
-        return NOTHING
+        return math.nan, np.full(resamples, math.nan)
     counts = _resampled_counts(len(groups), seed, resamples)
     # A resample that holds problem p w_p times holds each pair of an item of p and one of q w_p * w_q times.
     won = np.einsum("rp,rp->r", counts @ wins, counts)
     pairs = (counts @ positives) * (counts @ negatives)
-    areas = won[pairs > 0] / pairs[pairs > 0]
-    return _interval(float(wins.sum() / (positives.sum() * negatives.sum())), areas, level)
+    areas = np.divide(won, pairs, out=np.full(resamples, math.nan), where=pairs > 0)
+    return float(wins.sum() / (positives.sum() * negatives.sum())), areas
 
 
 def _wins_between_problems(
@@ -131,6 +178,8 @@ def _resampled_counts(problems: int, seed: int, resamples: int) -> Float[np.ndar
 
 
 def _interval(value: float, resampled: Float[np.ndarray, " R"], level: float) -> Interval:
+    if not resampled.size:
+        return NOTHING
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(resampled, [tail, 1.0 - tail])
     return Interval(value, float(low), float(high))

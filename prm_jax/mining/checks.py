@@ -15,6 +15,9 @@ from prm_jax.execution.verdict import Outcome, Program, Verdict
 from prm_jax.mining.config import MiningConfig
 from prm_jax.problems.problem import Problem
 
+_SETUP = "set-up code: "
+"""How the sandbox begins when it was not the program that failed."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
@@ -66,8 +69,11 @@ def _passes(verdict: Verdict) -> bool:
 
 def _reason(verdict: Verdict) -> str:
     """Few reasons, so that a count of them tells something: a wrong value, or the name of the first exception."""
-    if verdict.outcome is Outcome.RUNTIME_ERROR and verdict.exception:
-        return f"raises {verdict.exception.split(':')[0]}"
+    exception = verdict.exception or ""
+    if exception.startswith(_SETUP):
+        return f"its module raises {exception.removeprefix(_SETUP).split(':')[0]}"
+    if verdict.outcome is Outcome.RUNTIME_ERROR and exception:
+        return f"raises {exception.split(':')[0]}"
     return f"reference fails: {verdict.outcome}".replace("_", " ")
 
 

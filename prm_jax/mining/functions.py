@@ -133,14 +133,17 @@ def _setup(module: Module, node: ast.FunctionDef, examples: Examples) -> str:
     """What the function and its examples need of the module, and what the examples bring themselves."""
     trees = [ast.parse(source) for source in (*examples.imports, *examples.helpers, *(t.call for t in examples.tests))]
     used = loaded_names(trees)
-    imports = []
+    outer, own = [], []
     for source in examples.imports:
         statement = ast.parse(source).body[0]
         assert isinstance(statement, ast.Import | ast.ImportFrom)
         top = (getattr(statement, "module", None) or statement.names[0].name).split(".")[0]
         if top == module.file.module.split(".")[0]:
-            used |= {alias.name for alias in statement.names}  # Of the function's own module, most often.
+            own.append(statement)
         else:
-            imports.append(source)
-    own = isolate(module, node, used)
-    return own + "".join(f"{source}\n" for source in dict.fromkeys([*imports, *examples.helpers]))
+            outer.append(source)
+    try:
+        setup = isolate(module.importing(own), node, used)
+    except NotIsolatedError:
+        setup = isolate(module, node, used)  # The examples that need less may do.
+    return setup + "".join(f"{source}\n" for source in dict.fromkeys([*outer, *examples.helpers]))

@@ -60,6 +60,17 @@ class Module:
         """Whether its annotations are never evaluated."""
         return any(_is_future(each) for each in self.tree.body)
 
+    def importing(self, statements: Iterable[ast.Import | ast.ImportFrom]) -> Module:
+        """The module as if it also imported these names, of which it has none itself: those of an example."""
+        added: list[ast.stmt] = []
+        for statement in statements:
+            names = [alias for alias in statement.names if _name_of(alias) not in {*self.bound, "*"}]
+            if isinstance(statement, ast.Import):
+                added += [ast.Import([alias]) for alias in names]
+            else:
+                added += [ast.ImportFrom(statement.module, [alias], statement.level) for alias in names]
+        return Module(self.file, ast.Module([*added, *self.tree.body], [])) if added else self
+
     def needs(self, statement: ast.stmt) -> set[str]:
         """The names that a statement of the module reads, annotations left out where they are never evaluated."""
         return loaded_names([statement], _UNEVALUATED if self.has_future_annotations else ())
@@ -72,6 +83,11 @@ def _is_overload(statement: ast.stmt) -> bool:
         and "overload" in (getattr(each, "id", ""), getattr(each, "attr", ""))
         for each in statement.decorator_list
     )
+
+
+def _name_of(alias: ast.alias) -> str:
+    """The name that an import binds."""
+    return (alias.asname or alias.name).split(".")[0]
 
 
 def _is_future(statement: ast.stmt) -> bool:
@@ -88,7 +104,7 @@ def _bound_names(statement: ast.stmt) -> Iterator[str]:
                 yield node.name
                 continue  # What is within it is its own.
             case ast.Import() | ast.ImportFrom():
-                yield from ((alias.asname or alias.name).split(".")[0] for alias in node.names)
+                yield from map(_name_of, node.names)
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))) if node is statement:
                 yield name
             case ast.Name(ctx=ast.Store() | ast.Del()):
@@ -152,6 +168,7 @@ class _Closure:
         self._home, self._function = home, function
         self._chosen: dict[Module, dict[tuple[int, str], list[ast.stmt]]] = {home: {}}
         self._owners: dict[str, object] = {function.name: home}
+        self._sources: dict[Module, dict[Module, None]] = collections.defaultdict(dict)  # What modules take names from.
 
     def need(self, module: Module, name: str) -> None:
         """Takes in what binds a name in a module, and all that this needs in turn."""
@@ -167,6 +184,7 @@ class _Closure:
                 if key not in self._chosen.setdefault(module, {}) and not _is_future(statement):
                     self._chosen[module][key], wanted = self._taken(module, statement, name)
                     pending += wanted
+                    self._sources[module] |= {other: None for other, _ in wanted if other is not module}
 
     def _taken(self, module: Module, statement: ast.stmt, name: str) -> tuple[list[ast.stmt], list[tuple[Module, str]]]:
         """What is kept of a statement for the sake of a name, and what that needs."""
@@ -183,13 +201,21 @@ class _Closure:
                 raise NotIsolatedError("two modules use one name")
 
     def source(self) -> str:
-        """The chosen statements: what other modules give comes first, each module in its own order."""
-        chosen = [self._chosen[module] for module in reversed(self._chosen)]
+        """The chosen statements: before a module what it takes from others, each module in its own order."""
+        chosen = [self._chosen[module] for module in self._in_order(self._home, {}) if module in self._chosen]
         statements = [each for part in chosen for key in sorted(part) for each in part[key]]
         tree = ast.Module([_without_docstrings(each) for each in statements], [])
         if any(module.has_future_annotations for module, part in self._chosen.items() if part):
             tree.body.insert(0, ast.ImportFrom("__future__", [ast.alias("annotations")], 0))
         return ast.unparse(tree) + "\n" if tree.body else ""
+
+    def _in_order(self, module: Module, seen: dict[Module, None]) -> Iterator[Module]:
+        """The modules that a module takes names from, then the module itself, each once."""
+        seen[module] = None
+        for other in self._sources[module]:
+            if other not in seen:
+                yield from self._in_order(other, seen)
+        yield module
 
 
 def _imported(
@@ -200,7 +226,7 @@ def _imported(
     Returns:
       The statements that are kept, the names of other modules that they ask for, and who the name belongs to.
     """
-    alias = next(each for each in statement.names if (each.asname or each.name).split(".")[0] == name)
+    alias = next(each for each in statement.names if _name_of(each) == name)
     source = alias.name if isinstance(statement, ast.Import) else _absolute(module.file, statement)
     top = source.split(".")[0]
     if top in sys.stdlib_module_names:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from prm_jax.evaluation.across_runs import Summary
 from prm_jax.evaluation.bootstrap import Interval
+from prm_jax.evaluation.prm_pairs import PrmSummary
 from prm_jax.evaluation.results import BASELINES, PolicyResult, differences
 from prm_jax.report.numbers import DASH, number, percent, percent_range, points, points_range
 
@@ -60,6 +61,24 @@ def runs_table(summaries: Sequence[Summary], width: int = 140) -> str:
             *map(percent, summary.runs),
             f"{percent(summary.pass_at_1.value)} ({percent_range(summary.pass_at_1)})",
             *(_difference(summary.differences.get(baseline)) for baseline in baselines),
+        )
+    return _text(table, width)
+
+
+def prms_table(summaries: Sequence[PrmSummary], width: int = 140) -> str:
+    """A table of PRMs on the same held-out variants, in percent; differences are to the first run's."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("PRM of", no_wrap=True)
+    for heading in ("AUC %", "vs run 1", "first wrong step %", "vs run 1", "failing programs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for index, summary in enumerate(summaries, start=1):
+        table.add_row(
+            f"run {index}",
+            f"{percent(summary.auc.value)} ({percent_range(summary.auc)})",
+            _difference(summary.auc_gain),
+            f"{percent(summary.first_wrong.value)} ({percent_range(summary.first_wrong)})",
+            _difference(summary.first_wrong_gain),
+            str(summary.programs),
         )
     return _text(table, width)
 

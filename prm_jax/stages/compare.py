@@ -1,4 +1,4 @@
-"""Command `compare`: finished runs of one experiment in, one table out: each pass@1, the mean, the differences."""
+"""Command `compare`: finished runs in, tables out: each pass@1, the mean, the differences; and the runs' PRMs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from etils import epath
 from prm_jax.errors import UserError
 from prm_jax.evaluation import plain
 from prm_jax.evaluation.across_runs import across_runs
+from prm_jax.evaluation.prm_pairs import JUDGED, PrmSummary, across_prms, read_judged
 from prm_jax.evaluation.results import PolicyResult
-from prm_jax.report.table import runs_table
+from prm_jax.report.table import prms_table, runs_table
 from prm_jax.stages.run_directory import RunDirectory
 
 
 def compare(runs: Sequence[str], out: str | None = None) -> None:
-    """Prints the table.
+    """Prints how the policies compare and, where every run has judged a PRM, how the PRMs do.
 
     Args:
       runs: run directories, each with a finished `evaluate`.
@@ -26,10 +27,21 @@ def compare(runs: Sequence[str], out: str | None = None) -> None:
       UserError: a run has no results, or they are of different problems.
     """
     summaries = across_runs([_results(run) for run in runs])
+    prms = _prms(runs)
     if out:
-        content = {"runs": list(runs), "policies": plain.to_plain(summaries)}
+        content = {"runs": list(runs), "policies": plain.to_plain(summaries), "prms": plain.to_plain(prms)}
         epath.Path(out).write_text(json.dumps(content, indent=2) + "\n")
     print(runs_table(summaries), end="")
+    if prms:
+        print(prms_table(prms), end="")
+
+
+def _prms(runs: Sequence[str]) -> tuple[PrmSummary, ...]:
+    """The runs' PRMs on the held-out variants; none where a run has no PRM."""
+    folders = {run: RunDirectory(run).folder("evaluate/prm") for run in runs}
+    if not all((folder / JUDGED).exists() for folder in folders.values()):
+        return ()
+    return across_prms({run: read_judged(folder) for run, folder in folders.items()})
 
 
 def _results(run_dir: str) -> list[PolicyResult]:

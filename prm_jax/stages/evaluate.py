@@ -18,6 +18,7 @@ from etils import epath
 
 from prm_jax.evaluation import plain
 from prm_jax.evaluation.prm_eval import evaluate_prm
+from prm_jax.evaluation.prm_pairs import write_judged
 from prm_jax.evaluation.results import PolicyResult, policy_result
 from prm_jax.evaluation.samples import draw_samples, read_samples, write_samples
 from prm_jax.evaluation.score import ScoredProgram, score_programs
@@ -194,6 +195,7 @@ def _evaluate_prm(experiment: Experiment, run: RunDirectory, folder: epath.Path)
     if is_first():
         plain.save(result, folder / "result.json")
         plain.save(tuple(_to_show(own, config.seed)), folder / "programs.json")
+        write_judged(judged, folder)
     return {
         "mutant_auc": result.mutant_auc,
         "blind_auc": result.blind_auc,

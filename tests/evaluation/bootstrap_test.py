@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from prm_jax.evaluation.bootstrap import Interval, auc_interval, mean_interval, paired_difference_interval
+from prm_jax.evaluation.bootstrap import (
+    Interval,
+    auc_difference_interval,
+    auc_interval,
+    mean_interval,
+    paired_difference_interval,
+    share_interval,
+)
 from prm_jax.training.auc import roc_auc
 
 
@@ -74,3 +81,26 @@ def test_each_resample_is_the_area_of_the_resampled_problems():
 def test_one_class_has_no_area():
     assert math.isnan(auc_interval([([0.1, 0.2], [True, True])]).value)
     assert math.isnan(auc_interval([]).value)
+
+
+def test_a_difference_of_areas_is_narrower_than_either_area():
+    rng = np.random.default_rng(5)
+    truth = [rng.random(12) < 0.5 for _ in range(60)]
+    first = [(y * 1.0 + rng.normal(0, 1, 12) + rng.normal(0, 1)).tolist() for y in truth]
+    better = [(np.array(s) + 0.3 * y).tolist() for s, y in zip(first, truth, strict=True)]
+    a, b = ([(s, y.tolist()) for s, y in zip(scores, truth, strict=True)] for scores in (better, first))
+    gain, own = auc_difference_interval(a, b), auc_interval(b)
+    assert gain.value == pytest.approx(auc_interval(a).value - own.value)
+    assert gain.low > 0 and gain.high - gain.low < 0.7 * (own.high - own.low)
+    assert auc_difference_interval(b, b) == Interval(0.0, 0.0, 0.0)
+    assert math.isnan(auc_difference_interval([([0.1], [True])], [([0.2], [True])]).value)
+
+
+def test_a_share_is_that_of_all_items_and_its_interval_is_over_problems():
+    hits, of = [1, 0, 3, 2, 0], [2, 0, 4, 3, 1]
+    counts = np.random.default_rng(7).multinomial(5, np.full(5, 0.2), size=50)
+    shares = [row @ hits / (row @ of) for row in counts if row @ of]
+    found = share_interval(hits, of, seed=7, resamples=50)
+    assert found.value == 0.6
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(shares, [0.025, 0.975])))
+    assert math.isnan(share_interval([], []).value) and math.isnan(share_interval([0], [0]).low)

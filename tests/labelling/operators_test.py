@@ -99,5 +99,5 @@ def test_parts_of_format_strings_are_left_alone():
 
 
 def test_enough_operators():
-    assert len(MUTATIONS) >= 14
-    assert len(REFACTORINGS) >= 8
+    assert len(MUTATIONS) >= 20
+    assert len(REFACTORINGS) >= 15

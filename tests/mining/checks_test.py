@@ -36,6 +36,7 @@ def test_what_holds_is_kept_and_the_rest_is_counted(sandbox):
         dataclasses.replace(GOOD, id="one example is out of date", tests=wrong),
         dataclasses.replace(GOOD, id="too few hold", tests=wrong[:2]),
         dataclasses.replace(GOOD, id="nothing to run it with", setup=""),
+        dataclasses.replace(GOOD, id="the set-up fails", setup=f"{GOOD.setup}TABLE = missing()\n"),
         dataclasses.replace(GOOD, id="says nothing", tests=(Test("f(1) is not 7", "True"), Test("f(2) != 0", "True"))),
     ]
     found = check(problems, [sandbox] * 3, MiningConfig())
@@ -45,6 +46,7 @@ def test_what_holds_is_kept_and_the_rest_is_counted(sandbox):
     assert found.dropped == {
         "reference fails: wrong answer": 1,
         "raises NameError": 1,
+        "its module raises NameError": 1,
         "an empty function passes": 1,
     }
 

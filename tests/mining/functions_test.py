@@ -127,3 +127,30 @@ def test_bad_files_are_a_reason(tmp_path, data, reason):
     report = read_file(SourceFile(str(tmp_path), str(tmp_path / "bad.py")), MiningConfig())
     assert report.skipped == reason
     assert report.lines == report.functions == 0
+
+
+def test_examples_take_names_from_other_modules_of_the_package(tmp_path):
+    package = tmp_path / "pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "units.py").write_text("METRE = 100\n")
+    source = '''
+def doubled(value):
+    """Doubles.
+
+    >>> from pkg.{module} import METRE
+    >>> doubled(METRE)
+    200
+    >>> doubled(1)
+    2
+    >>> doubled(2)
+    4
+    """
+    twice = value + value
+    return twice
+'''
+    path = package / "mod.py"
+    for module, setup in (("units", "METRE = 100\n"), ("nowhere", "")):
+        path.write_text(source.replace("{module}", module))
+        (problem,) = read_file(SourceFile(str(tmp_path), str(path)), MiningConfig()).problems
+        assert problem.setup == setup and len(problem.tests) == 3

@@ -142,3 +142,25 @@ def test_the_parsed_module_is_left_as_it_was(tmp_path):
     before = ast.dump(module.tree)
     isolate(module, module.tree.body[1])
     assert ast.dump(module.tree) == before
+
+
+def test_a_module_stands_behind_those_that_it_takes_from(tmp_path):
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "base.py").write_text("LEAST = 2\n")
+    (tmp_path / "pkg" / "above.py").write_text("from .base import LEAST\ndef above(x=LEAST):\n    return x + 1\n")
+    # Of the function's own names that of the lower module is the first.
+    source = "from .above import above\nfrom .base import LEAST\ndef f():\n    return LEAST, above\n"
+    assert space_of(take_out(tmp_path, source))["above"]() == 3
+
+
+def test_names_that_examples_import_are_those_of_their_modules(tmp_path):
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "other.py").write_text("def shown():\n    return 1\ndef mine():\n    return 2\n")
+    path = tmp_path / "pkg" / "mod.py"
+    path.write_text("def mine():\n    return 3\ndef f():\n    return mine()\n")
+    module = Module(SourceFile(str(tmp_path), str(path)), ast.parse(path.read_text()))
+    imports = ast.parse("from pkg.other import shown as told, mine\nimport pkg.other as whole\n").body
+    space = space_of(isolate(module.importing(imports), module.tree.body[1], ["told", "mine"]))
+    assert (space["told"](), space["mine"]()) == (1, 3)
+    with pytest.raises(NotIsolatedError, match="as a whole"):
+        isolate(module.importing(imports), module.tree.body[1], ["whole"])

@@ -4,7 +4,8 @@ import dataclasses
 
 from prm_jax.evaluation.across_runs import across_runs
 from prm_jax.evaluation.bootstrap import Interval
-from prm_jax.report.table import results_table, runs_table
+from prm_jax.evaluation.prm_pairs import PrmSummary
+from prm_jax.report.table import prms_table, results_table, runs_table
 from prm_jax.report.write import render_report
 
 
@@ -41,3 +42,11 @@ def test_runs_stand_beside_their_mean(data):
     (arm,) = [line for line in lines if "<i>arm</i>" in line]
     assert arm.split()[1:5] == ["66.7", "–", "66.7", "(66.7"] and "+25.0 (+25.0 to +25.0)" in arm
     assert "run 2" in lines[0] or "run 2" in lines[1]
+
+
+def test_prms_stand_beside_the_first():
+    share, gain = Interval(0.5, 0.4, 0.6), Interval(-0.01, -0.02, 0.005)
+    lines = prms_table([PrmSummary("a", 9, share, share), PrmSummary("b", 9, share, share, gain, gain)]).splitlines()
+    first, second = (line for line in lines if line.strip().startswith("run "))
+    assert first.count("50.0 (40.0 to 60.0)") == 2 and "−" not in first
+    assert second.count("−1.0 (−2.0 to +0.5)") == 2 and second.split()[-1] == "9"

@@ -1,12 +1,16 @@
 """The whole pipeline, shrunk by gin/local_tiny.gin: every stage leaves what the next one and the user look for."""
 
+import collections
 import json
 import re
 
 import pytest
 
+from prm_jax.errors import UserError
 from prm_jax.evaluation.samples import read_samples
+from prm_jax.labelling.operators import MUTATIONS
 from prm_jax.problems.synthetic import generate
+from prm_jax.stages.compare import compare
 from prm_jax.training.metrics import read_metrics
 
 pytestmark = pytest.mark.slow
@@ -50,6 +54,37 @@ def test_a_second_run_skips_all_and_says_so(command, tiny, run_without):
     for stage in stages:
         assert f"{stage}: done already for this configuration, skipped" in out
     assert done == {path: path.stat().st_mtime_ns for path in folder.rglob("done.json")}
+
+
+def test_prms_of_runs_are_compared_on_the_same_steps(tiny_run, run_without, tmp_path, capsys):
+    other = run_without()
+    compare([str(tiny_run), str(other)], str(tmp_path / "out.json"))
+    assert capsys.readouterr().out.count("+0.0 (+0.0 to +0.0)") >= 2
+    first, second = json.loads((tmp_path / "out.json").read_text())["prms"]
+    judged = json.loads((tiny_run / "evaluate/prm/result.json").read_text())["mutants"]
+    assert first["auc"]["value"] == pytest.approx(judged["auc"]["value"])
+    assert first["first_wrong"]["value"] == pytest.approx(judged["localisation"]["accuracy"])
+    assert first["programs"] == judged["localisation"]["programs"]
+    assert (first["auc_gain"], second["auc_gain"]["value"]) == (None, 0.0)
+    lines = (other / "evaluate/prm/judged.jsonl").read_text().splitlines()
+    (other / "evaluate/prm/judged.jsonl").write_text("\n".join(lines[1:]))
+    with pytest.raises(UserError, match="different programs"):
+        compare([str(tiny_run), str(other)])
+
+
+def test_a_prm_without_an_operator_asks_for_no_new_labels(command, tiny, tiny_run, run_without):
+    folder = run_without("prm", "prm_blind")
+    before = {path: path.stat().st_mtime_ns for stage in ("label", "tasks") for path in (folder / stage).rglob("*")}
+    shards = sorted((folder / "label/others").glob("labelled-*.jsonl"))
+    rows = [json.loads(line) for shard in shards for line in shard.read_text().splitlines()]
+    taught = collections.Counter(row["operator"] for row in rows if row["split"] == "train")
+    operator = max(taught.keys() & MUTATIONS.keys(), key=lambda name: (taught[name], name))
+    command("prm", *tiny, f"--gin.Experiment.prm_without=('{operator}',)", f"--run_dir={folder}")
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    losses = [
+        [row["train/loss"] for row in read_metrics(run / "prm") if "train/loss" in row] for run in (tiny_run, folder)
+    ]
+    assert len(losses[0]) == len(losses[1]) and losses[0] != losses[1]
 
 
 def test_score_prints_a_score_on_each_line(command, tiny_run, tmp_path):
