@@ -32,7 +32,9 @@ def test_a_stage_that_does_not_fit_is_refused_before_its_first_step(command, tin
     _, err = command(stage, *tiny, *options, f"--run_dir={folder}", status=2, before=SMALL)
     line = err.strip().splitlines()[-1]
     assert "needs" in line and "GiB" in line and "remat" in line and remedy in line
-    assert not (folder / left).exists()
+    # The PRM's stage has sampled the policy's own programs by then, which the next run takes up.
+    assert stage == "prm" or not (folder / left).exists()
+    assert not any((folder / left / name).exists() for name in ("checkpoints", "metrics.jsonl", "done.json"))
     told = "".join(command(stage, *tiny, *options, f"--run_dir={folder}"))
     assert {"sft": "sft step: ", "prm": "prm step: ", "ppo": "ppo update: "}[stage] in told
     assert (folder / left / "done.json").exists()
