@@ -7,6 +7,7 @@ often, and keeps checkpoints and logs. All that an update draws depends on the s
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prm_jax.ahead.memory import check_fits
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
 from prm_jax.models.config import ModelConfig
@@ -35,6 +37,12 @@ from prm_jax.training.data import batches
 from prm_jax.training.finite import NotFinite, first_not_finite, leaf_name
 
 PHASES = ("rollout", "verification", "scoring", "update", "refresh")
+
+SMALLER = (
+    "set ModelConfig.remat=True, more PpoConfig.minibatches, or MeshConfig.fsdp to the number of devices, and run "
+    "again in another directory"
+)
+"""What makes an update fit."""
 
 
 class Learner:
@@ -60,6 +68,7 @@ class Learner:
         self.refreshed: online.RefreshState | None = None
         self.frozen_scorer: Any = None
         self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.fits = False
 
     def start(self, policy_params: Any, scorer_params: Any | None) -> None:
         """The state before the first update."""
@@ -114,6 +123,7 @@ class Learner:
                 rollout = self._fit_critic(rollout)
             jax.block_until_ready(rollout)
         metrics = self._describe(rollout, table, verified, seen) | {"rollout/logprob_gap": float(gap)}
+        self._check_memory(rollout, self._key(index, 0))
         with self._timed("update"):
             self.state, learnt = self.update(self.state, rollout, self._key(index, 0))
             metrics |= {f"update/{name}": float(value) for name, value in jax.device_get(learnt).items()}
@@ -216,6 +226,14 @@ class Learner:
             self.refreshed, learnt = self.refresh(self.refreshed, self._key(index, 1))
             metrics |= {f"refresh/{name}": float(value) for name, value in jax.device_get(learnt).items()}
         return metrics
+
+    def _check_memory(self, rollout: Rollout, key: jax.Array) -> None:
+        """Before the first update: tells what it needs of each device, and refuses one that does not fit."""
+        if not self.fits:
+            update: Any = self.update
+            say = functools.partial(print, flush=True)
+            check_fits(f"ppo {self.arm.name}: update", update.trace(self.state, rollout, key), SMALLER, say)
+            self.fits = True
 
     def _check_unknown(self, known: np.ndarray, index: int) -> None:
         share = 1.0 - float(known.mean())
