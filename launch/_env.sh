@@ -43,12 +43,6 @@ take_options() {
   taken=$dry_run
 }
 
-# On a CPU XLA frees its buffers after each step, and glibc would give their pages back to the kernel, which has to find
-# and clear others for the next step: a tenth of the time of training.
-keep_freed_memory() {
-  export MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647
-}
-
 # usage: prepare_environment EXTRA,...    (an empty word for none)
 # Makes .venv beside the code if it is not there, installs the package into it, and puts it in front of the PATH. Python
 # compiles what it imports; pip would compile all of TensorFlow.

@@ -18,7 +18,6 @@ check PORT '[1-9][0-9]{3,4}' 'a port from 1024 on'
 [ $# -gt 0 ] || fail "no command: give one of prm_jax, for example run --gin_file=gin/quickstart.gin"
 
 prepare_environment ''
-keep_freed_memory
 settings=(JAX_PLATFORMS=cpu "JAX_NUM_CPU_DEVICES=$DEVICES")
 if [ "$PROCESSES" = 1 ]; then
   run env "${settings[@]}" prm_jax "$@"

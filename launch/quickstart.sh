@@ -5,5 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/_env.sh
 prepare_environment ''
-keep_freed_memory
 exec prm_jax run --gin_file=gin/quickstart.gin "$@"

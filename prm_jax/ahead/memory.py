@@ -1,7 +1,7 @@
 """Whether a compiled program fits on this machine's devices: told before it runs, and refused if it does not.
 
-`training/loop.py` asks for its step, the stage `ppo` for all that an update calls. What is compiled for the answer is
-what runs later: JAX keeps it.
+`training/loop.py` asks for its step, `ppo/learner.py` for its update. What is compiled for the answer is what runs
+later: JAX keeps it.
 """
 
 from __future__ import annotations
@@ -57,15 +57,14 @@ class Needs:
         return f"{self.name}: {self.peak / GIB:.2f} GiB" + (f" ({told})" if told else "")
 
 
-def check_fits(name: str, traced: Any, remedy: str, say: Callable[[str], None], beside: float = 0.0) -> Needs:
+def check_fits(name: str, traced: Any, remedy: str, say: Callable[[str], None]) -> Needs:
     """Compiles a program, tells what it needs of each device, and refuses it where that is not there.
 
     Args:
       name: of the program.
-      traced: what `jax.jit(f).trace(...)` gives.
+      traced: what `jax.jit(f).trace(...)` gives, of the arrays that it will be called with.
       remedy: what to change if it does not fit.
       say: takes the line that tells.
-      beside: bytes that a device will hold while it runs, beside what it takes, where more than holds now.
 
     Raises:
       UserError: it does not fit.
@@ -79,7 +78,8 @@ def check_fits(name: str, traced: Any, remedy: str, say: Callable[[str], None], 
         raise UserError(_refusal(name, wanted, whole, device, remedy)) from error
     results = stats.output_size_in_bytes - stats.alias_size_in_bytes
     temporaries = stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
-    held = max(_held(), beside + stats.argument_size_in_bytes)
+    # Arrays of the host are arguments that are not there yet.
+    held = max(_held(), stats.argument_size_in_bytes)
     needs = Needs(name, stats.argument_size_in_bytes, results, temporaries, held)
     if whole and needs.peak > whole:
         raise UserError(_refusal(str(needs), needs.peak, whole, device, remedy))

@@ -49,7 +49,8 @@ class Transformers:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        model = loaded.to(device).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         requests, rule = workload.requests(), workload.rule
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from typing import Any
 
 from prm_jax.models.config import ModelConfig
 
@@ -25,11 +26,12 @@ def measure(model: ModelConfig, rows: int, tokens: int, steps: int) -> float:
     shape = LlamaConfig(
         vocab_size=model.vocab_size, hidden_size=model.width, num_hidden_layers=model.layers,
         num_attention_heads=model.heads, num_key_value_heads=model.kv_heads, head_dim=model.head_features,
-        intermediate_size=model.mlp_width, tie_word_embeddings=model.tied_embeddings, rope_theta=model.rope_theta,
+        intermediate_size=model.mlp_width, tie_word_embeddings=model.tied_embeddings,
         attention_bias=model.attention_bias, max_position_embeddings=max(tokens, 2048),
     )  # fmt: skip
     torch.manual_seed(0)
-    policy = LlamaForCausalLM(shape).to(device)
+    policy: Any = LlamaForCausalLM(shape)
+    policy.to(device)
     optimizer = torch.optim.AdamW(policy.parameters(), 1e-4)
     ids = torch.randint(model.vocab_size, (rows, tokens), device=device)
     seconds = []

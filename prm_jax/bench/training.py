@@ -160,17 +160,18 @@ def _updates(model: ModelConfig, rows: int, tokens: int) -> Iterator[tuple[str, 
     ids = jnp.asarray(np.random.default_rng(0).integers(0, model.vocab_size, (rows, tokens)), jnp.int32)
     ones = jnp.ones_like(ids)
     positions = jnp.broadcast_to(jnp.arange(tokens, dtype=jnp.int32), ids.shape)
-    batch = TokenBatch(ids, ones, positions, ones)
+    placed: Any = TokenBatch  # Which says that its arrays are numpy's.
+    batch = placed(ids, ones, positions, ones)
 
     def sft(params: Any, batch: TokenBatch, key: Any) -> Any:
-        said = token_predictions(params, model, *batch[:3])
+        said = token_predictions(params, model, *_placed(batch))
         return sft_loss(said.logprobs, said.likeliest, batch)
 
     def prm(params: Any, batch: TokenBatch, key: Any) -> Any:
-        return step_loss(scores(params, model, *batch[:3]), batch)
+        return step_loss(scores(params, model, *_placed(batch)), batch)
 
     yield "sft", _on(make_train_step(sft, optimizer), batch), create(init_policy(model, key), optimizer)
-    labels = jnp.where(positions % 2 == 0, int(Label.WRONG), int(Label.RIGHT))
+    labels: Any = jnp.where(positions % 2 == 0, int(Label.WRONG), int(Label.RIGHT))
     labelled = batch._replace(labels=labels)
     yield "prm", _on(make_train_step(prm, optimizer), labelled), create(init_scorer(model, key), optimizer)
     config = PpoConfig(
@@ -179,6 +180,11 @@ def _updates(model: ModelConfig, rows: int, tokens: int) -> Iterator[tuple[str, 
     critic = init_head(model, config.critic.width, key)
     state = init_state(config, init_policy(model, key), critic)
     yield "ppo", _on(make_update(config, model, "head"), _rollout(ids, ones, positions, model), key), state
+
+
+def _placed(batch: TokenBatch) -> Any:
+    """Tokens, segments and positions, which a `TokenBatch` takes for numpy's."""
+    return batch[:3]
 
 
 def _on(update: Any, *given: Any) -> Any:

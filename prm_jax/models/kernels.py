@@ -72,8 +72,9 @@ def attend_rows(
         return splash(queries, keys, values, segments)
     # JAX has tokens before heads.
     keys, values = (jnp.swapaxes(x, 1, 2) for x in (keys, values))
+    implementation: Any = config.attention
     mask = causal_mask(segments)[:, None]
-    return jax.nn.dot_product_attention(queries, keys, values, mask=mask, implementation=config.attention)
+    return jax.nn.dot_product_attention(queries, keys, values, mask=mask, implementation=implementation)
 
 
 def check_platform(config: ModelConfig) -> None:

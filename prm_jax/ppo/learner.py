@@ -6,6 +6,7 @@ often, and keeps checkpoints and logs. All that an update draws depends on the s
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prm_jax.ahead.memory import check_fits
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
 from prm_jax.models.config import ModelConfig
@@ -30,6 +32,12 @@ from prm_jax.ppo.verify import Verified, Verify
 from prm_jax.problems.problem import Problem
 from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.finite import NotFinite, first_not_finite, leaf_name
+
+SMALLER = (
+    "set ModelConfig.remat=True, more PpoConfig.minibatches, or MeshConfig.fsdp to the number of devices, or train "
+    "adapters (gin/lora.gin), and run again in another directory"
+)
+"""What makes an update fit."""
 
 
 class Learner:
@@ -59,6 +67,7 @@ class Learner:
         self.frozen = frozen(reference, model)
         self.pending: Pending | None = None
         self.seconds = dict.fromkeys((*PHASES, HIDDEN), 0.0)
+        self.fits = False
 
     def close(self) -> None:
         """Ends the thread that verifies."""
@@ -126,6 +135,7 @@ class Learner:
                 rollout = self._fit_critic(rollout)
             jax.block_until_ready(rollout)
         metrics = self._describe(rollout, table, verified, seen) | {"rollout/logprob_gap": float(gap)}
+        self._check_memory(rollout, self._key(index, 0))
         with self.timeline.span("update"):
             self.state, learnt = self.update(self.state, rollout, self._key(index, 0), self.frozen)
             metrics |= {f"update/{name}": float(value) for name, value in jax.device_get(learnt).items()}
@@ -219,6 +229,16 @@ class Learner:
             self.refreshed, learnt = self.refresh(self.refreshed, self._key(index, 1), self.frozen)
             metrics |= {f"refresh/{name}": float(value) for name, value in jax.device_get(learnt).items()}
         return metrics
+
+    def _check_memory(self, rollout: Rollout, key: jax.Array) -> None:
+        """Before the first update: tells what it needs of each device, and refuses one that does not fit."""
+        if not self.fits:
+            update: Any = self.update
+            say = functools.partial(print, flush=True)
+            check_fits(
+                f"ppo {self.arm.name}: update", update.trace(self.state, rollout, key, self.frozen), SMALLER, say
+            )
+            self.fits = True
 
     def _check_unknown(self, known: np.ndarray, index: int) -> None:
         share = 1.0 - float(known.mean())

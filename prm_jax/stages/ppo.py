@@ -13,7 +13,6 @@ from typing import Any
 import jax
 from etils import epath
 
-from prm_jax.ahead.memory import check_fits
 from prm_jax.errors import UserError
 from prm_jax.execution.grade import reference_limits
 from prm_jax.execution.sandbox import Sandbox
@@ -26,7 +25,6 @@ from prm_jax.ppo.verify import verify
 from prm_jax.stages.controls import control
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import practice_problems
-from prm_jax.stages.programs import programs
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
     host_journal,
@@ -39,11 +37,6 @@ from prm_jax.stages.workbench import (
     validation_pass_rate,
 )
 from prm_jax.training.data import load_prompts
-
-_SMALLER = (
-    "set ModelConfig.remat=True, more PpoConfig.minibatches, a smaller score_batch or fewer prompts_per_update, or "
-    "MeshConfig.fsdp to the number of devices"
-)
 
 
 def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
@@ -75,14 +68,12 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
     problems = practice_problems(experiment, run)
-    config = dataclasses.replace(experiment.ppo, seed=experiment.seed)
-    _check_memory(dataclasses.replace(experiment, ppo=config, arms=(arm,)))
     journal = host_journal(folder)
     with mesh_of(experiment) as mesh, contextlib.closing(journal), Sandbox(experiment.sandbox, journal) as sandbox:
         policy = load_policy(experiment, run, "sft", model, mesh)
         limits = reference_limits(problems, sandbox)
         result = train(
-            config,
+            dataclasses.replace(experiment.ppo, seed=experiment.seed),
             arm,
             model=model,
             policy_params=with_adapters(policy, model, jax.random.key(experiment.seed)),
@@ -109,12 +100,3 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
     phases = dict(result.seconds)
     hidden = phases.pop(HIDDEN)
     return {"updates": experiment.ppo.updates, "phases": phases, HIDDEN: hidden, "curve": result.history}
-
-
-def _check_memory(experiment: Experiment) -> None:
-    """Tells what each program of an update needs, before the first; refuses the arm where one does not fit."""
-    say = functools.partial(print, f"ppo {experiment.arms[0].name},", flush=True)
-    with mesh_of(experiment) as mesh:
-        for program in programs(experiment, mesh):
-            if not program.name.startswith(("sft", "prm step")):  # Those of other stages.
-                check_fits(program.name, program.trace(), _SMALLER, say, program.beside)

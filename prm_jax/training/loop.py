@@ -8,6 +8,7 @@ that nobody interrupted: nothing that it decides depends on time, and all that i
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -244,10 +245,11 @@ def fit(
         start = run.resume()
         if start >= config.steps or run.course.stopped_early:
             return run.result(start)
-        progress = Progress(label, config.steps, start)
-        if hasattr(train_step, "trace") and (first := next(batches_from(start), None)) is not None:
+        progress, batches = Progress(label, config.steps, start), batches_from(start)
+        if hasattr(train_step, "trace") and (first := next(batches, None)) is not None:
             # Before anything is written, so that a corrected configuration may have the directory.
             check_fits(f"{label} step", train_step.trace(run.state, place(first)), SMALLER, progress.say)
+            batches = itertools.chain([first], batches)
         with (
             StopRequest() as stop,
             MetricsWriter(directory, start, enabled=jax.process_index() == 0) as writer,
@@ -255,7 +257,7 @@ def fit(
         ):
             if start:
                 progress.say(f"{label}: going on from step {start}")
-            step = _steps(run, train_step, batches_from(start), start, place, stop, writer, progress)
+            step = _steps(run, train_step, batches, start, place, stop, writer, progress)
         return run.result(step)
 
 

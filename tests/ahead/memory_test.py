@@ -1,0 +1,63 @@
+"""What a program needs is read off the compiled one, told, held against the device, and not compiled again."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prm_jax.ahead import memory
+from prm_jax.ahead.memory import check_fits
+from prm_jax.errors import UserError
+
+
+def _step(state, batch):
+    return state + jnp.sum(batch), jnp.sum(state)
+
+
+def test_what_is_needed_is_told():
+    told = []
+    state, batch = jnp.ones((512, 512)), jnp.ones((256, 256))
+    needs = check_fits("a step", jax.jit(_step, donate_argnums=0).trace(state, batch), "buy more", told.append)
+    assert needs.arguments == 4 * (512**2 + 256**2)
+    # The state is written over; what else it gives is one number, with the addresses of the two.
+    assert 4 <= needs.results < 64
+    assert needs.peak == needs.held + needs.results + needs.temporaries
+    assert told[0].startswith("a step: 0.0") and " GiB" in told[0]
+
+
+def test_what_does_not_fit_is_refused_in_one_line(monkeypatch):
+    told = []
+    monkeypatch.setattr(memory, "capacity", lambda: 2.0**16)
+    with pytest.raises(UserError, match=r"a step: .* needs 0\.00 GiB, and cpu has 0\.00: buy more") as caught:
+        check_fits("a step", jax.jit(_step).trace(np.ones((512, 512)), np.ones(3)), "buy more", told.append)
+    assert "\n" not in str(caught.value) and told == []
+
+
+def test_what_was_compiled_to_be_told_is_not_compiled_again():
+    compiled = []
+    state, batch = jnp.ones((3, 5)), jnp.ones(7)
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, seconds, **more: compiled.append(more.get("fun_name")) if "backend_compile" in name else None
+    )
+    try:
+        step = jax.jit(_step)
+        check_fits("a step", step.trace(state, batch), "", print)
+        jax.block_until_ready(step(state, batch))
+        assert [name for name in compiled if name and "_step" in name] == ["jit(_step)"]
+    finally:
+        jax.monitoring.clear_event_listeners()
+
+
+def test_the_capacity_of_a_cpu_is_shared_by_its_devices():
+    page = float(memory._available()) / len(jax.local_devices())
+    assert 0.5 * page < memory.capacity() < 2 * page + memory._held()
+
+
+def test_a_control_group_bounds_what_there_is(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert memory._allowed() == float("inf")
+    for name, text in (("max", "1000"), ("current", "700"), ("stat", "anon 5\ninactive_file 100\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert memory._allowed() == 400
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._allowed() == float("inf")
