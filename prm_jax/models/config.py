@@ -70,7 +70,11 @@ class ModelConfig:
       norm_eps: added to the mean square in RMSNorm.
       tied_embeddings: whether logits are made with the embedding table.
       scan_layers: whether blocks are one scanned block with stacked parameters (compiles faster) or unrolled.
+      scan_decoding: whether PPO's rollouts are decoded by a scan over scanned blocks too. It compiles in a fraction of
+        the time and holds the parameters once; a CPU, which copies what it slices, takes longer for each token.
       remat: whether a block's activations are computed again in the backward pass (less memory, more time).
+      logit_chunk: tokens of a row whose logits exist at once; None for all. In training they are made again in the
+        backward pass, and the gradient of their table is summed over the chunks in `dtype`.
       reads_surprise: whether a scorer reads how surprised its trunk is by each token, see `heads.SurpriseHead`.
       context: tokens of the longest row that the model was made for; None where nothing says so.
       dtype: of activations, "float32" or "bfloat16". Parameters, norms, softmax and logits are float32.
@@ -90,7 +94,9 @@ class ModelConfig:
     norm_eps: float = 1e-5
     tied_embeddings: bool = True
     scan_layers: bool = True
+    scan_decoding: bool = False
     remat: bool = False
+    logit_chunk: int | None = None
     reads_surprise: bool = False
     context: int | None = None
     dtype: str = "float32"
@@ -109,6 +115,10 @@ class ModelConfig:
             )
         if self.head_features % 2:
             raise UserError(f"ModelConfig: a head of {self.head_features} features has no rotary halves; make it even.")
+        if self.scan_decoding and not self.scan_layers:
+            raise UserError("ModelConfig.scan_decoding is True, but scan_layers False; set both, or neither.")
+        if self.logit_chunk is not None and self.logit_chunk < 1:
+            raise UserError(f"ModelConfig.logit_chunk is {self.logit_chunk}; give at least 1, or None for all tokens.")
         if self.dtype not in _DTYPES:
             raise UserError(f"ModelConfig.dtype is {self.dtype!r}; choose one of {sorted(_DTYPES)}.")
 

@@ -7,6 +7,7 @@ dicts of float32 arrays. Training, PPO and evaluation call this. B batch, T toke
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -17,7 +18,7 @@ from jaxtyping import Array, Float, Int, Key
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.decoder import Decoder
 from prm_jax.models.heads import ScalarHead, SurpriseHead
-from prm_jax.parallel.shardings import unboxed
+from prm_jax.parallel.shardings import constrain, unboxed
 
 Params = dict[str, Any]
 
@@ -85,9 +86,58 @@ def policy_logits(
     positions: Int[Array, "B T"],
 ) -> Float[Array, "B T V"]:
     """Float32 logits; those at t are for the token at t + 1. Arguments as in `Decoder.__call__`."""
-    decoder = Decoder(config)
-    hidden = _apply(decoder, params["trunk"], tokens, segments, positions)
-    return _apply(decoder, params["trunk"], hidden, method="logits")
+    hidden = policy_hidden(params, config, tokens, segments, positions)
+    return _apply(Decoder(config), params["trunk"], hidden, method="logits")
+
+
+def policy_hidden(
+    params: Params,
+    config: ModelConfig,
+    tokens: Int[Array, "B T"],
+    segments: Int[Array, "B T"],
+    positions: Int[Array, "B T"],
+) -> Float[Array, "B T D"]:
+    """The trunk's hidden states. Arguments as in `Decoder.__call__`."""
+    return _apply(Decoder(config), params["trunk"], tokens, segments, positions)
+
+
+def over_logits(
+    params: Params,
+    config: ModelConfig,
+    hidden: Float[Array, "B T D"],
+    targets: Int[Array, "B T"],
+    reduce: Callable[[Float[Array, "B t V"], Int[Array, "B t"]], Any],
+) -> Any:
+    """What a function says of the logits, which need not exist for all tokens at once.
+
+    Args:
+      params: a policy's.
+      config: its shape; `logit_chunk` tells for how many tokens of a row.
+      hidden: the trunk's hidden states.
+      targets: an id for each of them.
+      reduce: from the float32 logits of some tokens and their targets to a pytree of arrays `[B, t]`.
+
+    Returns:
+      The pytree, its arrays `[B, T]`.
+    """
+    decoder, trunk = Decoder(config), params["trunk"]
+    length, chunk = hidden.shape[1], config.logit_chunk
+    if chunk is None or chunk >= length:
+        return reduce(_apply(decoder, trunk, hidden, method="logits"), targets)
+    # Gathered here, the table is gathered once and not for each chunk.
+    name = "embedding" if config.tied_embeddings else "output"
+    trunk = {**trunk, name: constrain(trunk[name].astype(config.compute_dtype), "vocab", None)}
+
+    @jax.checkpoint
+    def one(own: tuple[Float[Array, "B t D"], Int[Array, "B t"]]) -> Any:
+        return reduce(_apply(decoder, trunk, own[0], method="logits"), own[1])
+
+    def chunked(x: Array) -> Array:
+        x = jnp.pad(x, ((0, 0), (0, -length % chunk), *[(0, 0)] * (x.ndim - 2)))
+        return jnp.moveaxis(x.reshape(len(x), -1, chunk, *x.shape[2:]), 1, 0)
+
+    found = jax.lax.map(one, (chunked(hidden), chunked(targets)))
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)[:, :length], found)
 
 
 def token_logprobs(
@@ -124,13 +174,16 @@ def policy_forward(
       The trunk's hidden states; log p(tokens[t] | the earlier tokens of its segment) and the entropy of that choice,
       in nats, float32, both 0 on the first token of a segment and on padding.
     """
-    decoder = Decoder(config)
-    hidden = _apply(decoder, params["trunk"], tokens, segments, positions)
-    logits = _apply(decoder, params["trunk"], hidden[:, :-1], method="logits") / temperature
-    # Only reductions of the logits follow, which XLA fuses: the log-softmax is never stored.
-    normaliser = jax.nn.logsumexp(logits, axis=-1)
-    chosen = jnp.take_along_axis(logits, tokens[:, 1:, None], axis=-1)[..., 0] - normaliser
-    entropy = normaliser - jnp.sum(jnp.exp(logits - normaliser[..., None]) * logits, axis=-1)
+
+    def choices(logits: Float[Array, "B t V"], targets: Int[Array, "B t"]) -> tuple[Array, Array]:
+        logits = logits / temperature
+        # Only reductions of the logits follow, which XLA fuses: the log-softmax is never stored.
+        normaliser = jax.nn.logsumexp(logits, axis=-1)
+        chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0] - normaliser
+        return chosen, normaliser - jnp.sum(jnp.exp(logits - normaliser[..., None]) * logits, axis=-1)
+
+    hidden = policy_hidden(params, config, tokens, segments, positions)
+    chosen, entropy = over_logits(params, config, hidden[:, :-1], tokens[:, 1:], choices)
     inside = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
     chosen, entropy = (jnp.pad(jnp.where(inside, x, 0.0), ((0, 0), (1, 0))) for x in (chosen, entropy))
     return hidden, chosen, entropy

@@ -73,8 +73,8 @@ class PretrainedConfig:
 
     Attributes:
       path: a Hugging Face folder (Llama, SmolLM2, Qwen2, Qwen2.5, Qwen3) or a GGUF file of these; empty for none. It
-        then decides the tokenizer and the model's shape; of `Experiment.model` only `scan_layers`, `remat` and
-        `dtype` are read, of `TextConfig` the two lengths.
+        then decides the tokenizer and the model's shape; of `Experiment.model` only `scan_layers`, `scan_decoding`,
+        `remat`, `logit_chunk` and `dtype` are read, of `TextConfig` the two lengths.
     """
 
     path: str = ""

@@ -60,7 +60,13 @@ def pretrained_config(experiment: Experiment, tokenizer: Tokenizer) -> ModelConf
             "lower them"
         )
     return dataclasses.replace(
-        shape, scan_layers=own.scan_layers, remat=own.remat, dtype=own.dtype, reads_surprise=own.reads_surprise
+        shape,
+        scan_layers=own.scan_layers,
+        scan_decoding=own.scan_decoding,
+        remat=own.remat,
+        dtype=own.dtype,
+        logit_chunk=own.logit_chunk,
+        reads_surprise=own.reads_surprise,
     )
 
 

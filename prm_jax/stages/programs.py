@@ -63,7 +63,7 @@ def model_shape(experiment: Experiment) -> ModelConfig:
     if not experiment.pretrained.path:
         return dataclasses.replace(own, vocab_size=experiment.text.vocabulary_size)
     shape = checkpoint_at(experiment.pretrained.path).config
-    names = ("scan_layers", "remat", "dtype", "reads_surprise")
+    names = ("scan_layers", "scan_decoding", "remat", "dtype", "logit_chunk", "reads_surprise")
     return dataclasses.replace(shape, **{name: getattr(own, name) for name in names})
 
 

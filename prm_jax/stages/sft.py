@@ -13,7 +13,7 @@ from etils import epath
 from prm_jax.batches import TokenBatch
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.models.config import ModelConfig
-from prm_jax.models.policy import boxed_policy, policy_logits
+from prm_jax.models.policy import boxed_policy, over_logits, policy_hidden
 from prm_jax.parallel.shardings import shard_batch, sharded_init
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.pretrained import pretrained_policy
@@ -31,7 +31,7 @@ from prm_jax.stages.workbench import (
 )
 from prm_jax.training.data import load_rows
 from prm_jax.training.loop import fit
-from prm_jax.training.losses import sft_loss
+from prm_jax.training.losses import sft_loss_of_tokens, token_losses
 from prm_jax.training.optimizer import make_optimizer
 from prm_jax.training.step import LossFn, make_train_step
 
@@ -57,7 +57,9 @@ def sft_loss_of(model: ModelConfig) -> LossFn:
     def loss(params: Any, batch: TokenBatch, key: jax.Array) -> Any:
         del key
         tokens, segments, positions = map(jnp.asarray, batch[:3])
-        return sft_loss(policy_logits(params, model, tokens, segments, positions), batch)
+        hidden = policy_hidden(params, model, tokens, segments, positions)
+        found = over_logits(params, model, hidden[:, :-1], tokens[:, 1:], token_losses)
+        return sft_loss_of_tokens(*found, batch)
 
     return loss
 

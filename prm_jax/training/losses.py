@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from prm_jax.batches import TokenBatch
 from prm_jax.labelling.labelled_program import Label
@@ -37,12 +37,25 @@ def sft_loss(logits: Float[Array, "B T V"], batch: TokenBatch) -> tuple[Float[Ar
       `accuracy` (share of predicted tokens whose logit is the largest) and `predicted_tokens` (their number, the
       weight of the other two when batches are averaged).
     """
-    targets = jnp.asarray(batch.tokens)[:, 1:]
+    tokens = token_losses(logits[:, :-1], jnp.asarray(batch.tokens)[:, 1:])
+    return sft_loss_of_tokens(*tokens, batch)
+
+
+def token_losses(
+    logits: Float[Array, "B T V"], targets: Int[Array, "B T"]
+) -> tuple[Float[Array, "B T"], Bool[Array, "B T"]]:
+    """The cross-entropy of each target in nats, and whether its logit is the largest."""
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return cross_entropy, jnp.argmax(logits, axis=-1) == targets
+
+
+def sft_loss_of_tokens(
+    cross_entropy: Float[Array, "B T-1"], hits: Bool[Array, "B T-1"], batch: TokenBatch
+) -> tuple[Float[Array, ""], Metrics]:
+    """`sft_loss` from the `token_losses` of its logits but the last."""
     segments, labels = jnp.asarray(batch.segments), jnp.asarray(batch.labels)
     mask = (labels[:, 1:] == 1) & (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
-    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], targets)
     loss = _masked_mean(cross_entropy, mask)
-    hits = jnp.argmax(logits[:, :-1], axis=-1) == targets
     metrics = {
         "loss": loss,
         "accuracy": _masked_mean(hits.astype(jnp.float32), mask),

@@ -44,6 +44,21 @@ def test_token_logprobs_are_those_of_the_shifted_log_softmax():
             np.testing.assert_allclose(entropy[row, t], -np.sum(np.exp(distribution) * distribution), atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [{}, {"tied_embeddings": False, "remat": True}])
+@pytest.mark.parametrize("chunk", [1, 3, 7])
+def test_logits_in_chunks_change_neither_what_is_said_nor_its_gradient(shape, chunk):
+    whole = dataclasses.replace(TINY, **shape)
+    chunked, params = dataclasses.replace(whole, logit_chunk=chunk), random_policy(whole)
+    weights = jnp.linspace(-1, 1, 16).reshape(2, 8)
+
+    def said(params, config):
+        logprobs, entropy = policy.token_logprobs(params, config, *ROWS, temperature=0.7)
+        return jnp.sum(weights * (logprobs + entropy**2)), (logprobs, entropy)
+
+    compared = [jax.jit(jax.value_and_grad(said, has_aux=True), static_argnums=1)(params, c) for c in (whole, chunked)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *compared)
+
+
 def test_gradients_are_finite_where_a_row_is_all_padding():
     params = random_policy(TINY)
     segments = SEGMENTS.at[0].set(0)

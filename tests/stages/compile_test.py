@@ -19,6 +19,7 @@ from prm_jax.parallel.mesh import MeshConfig
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.config import PpoConfig
 from prm_jax.stages import compile as command
+from prm_jax.stages import remedies
 from prm_jax.stages.experiment import Experiment, LearningConfig, ProblemSets, TextConfig
 
 LEARNING = LearningConfig(batch_size=8)
@@ -91,26 +92,28 @@ def json_bytes(capsys) -> float:
 
 
 def flags(name, experiment=EXPERIMENT, chips=4):
-    return [change.flags for change in command.changes(experiment, name, chips)]
+    return [change.flags for change in remedies.changes(experiment, name, chips)]
 
 
 def test_changes_come_from_cheap_to_dear():
-    remat, split = "--gin.ModelConfig.remat=True", ("--gin.MeshConfig.data=-1", "--gin.MeshConfig.fsdp=4")
+    chunk, remat = "--gin.ModelConfig.logit_chunk=3", "--gin.ModelConfig.remat=True"
+    split = ("--gin.MeshConfig.data=-1", "--gin.MeshConfig.fsdp=4")
     found = flags("sft step")
-    assert found[:3] == [(remat,), split, (remat, *split)]
-    assert found[3] == (
-        remat, *split, "--gin.sft/LearningConfig.batch_size=4", "--gin.sft/OptimizerConfig.accumulate=2",
+    assert found[:5] == [(chunk,), (remat,), (chunk, remat), split, (chunk, remat, *split)]
+    assert flags("prm step")[:3] == [(remat,), split, (remat, *split)]
+    assert found[5] == (
+        chunk, remat, *split, "--gin.sft/LearningConfig.batch_size=4", "--gin.sft/OptimizerConfig.accumulate=2",
     )  # fmt: skip
     assert flags("sample")[0] == split and flags("sample")[1] == (*split, "--gin.PpoConfig.prompts_per_update=4")
     assert flags("ppo update")[-1][-1] == "--gin.PpoConfig.minibatches=8"
 
 
 def test_changes_change_the_experiment():
-    first, *_, last = command.changes(EXPERIMENT, "sft step", 4)
+    first, *_, last = remedies.changes(EXPERIMENT, "prm step", 4)
     assert first.experiment == dataclasses.replace(EXPERIMENT, model=dataclasses.replace(EXPERIMENT.model, remat=True))
-    sft = last.experiment.sft
+    prm = last.experiment.prm
     assert last.experiment.mesh == MeshConfig(data=-1, fsdp=4, tensor=1)
-    assert (sft.batch_size, sft.optimizer.accumulate) == (1, 8)
+    assert (prm.batch_size, prm.optimizer.accumulate) == (1, 8)
 
 
 def test_the_compilers_refusal_is_read():
