@@ -143,9 +143,9 @@ def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--topology", required=True, metavar="SLICE", help="such as v5e:4x4 or v5p-64")
     if name == "scaling":
         command.add_argument("--topology", required=True, nargs="+", metavar="SLICE", help="the smallest first")
-        command.add_argument("--program", nargs="+", metavar="NAME", help="only those whose names begin so")
         command.add_argument("--weak", action="store_true", help="batches grow with the slice (default: they stay)")
     if name in ("compile", "scaling"):
+        command.add_argument("--program", nargs="+", metavar="NAME", help="only those whose names begin so")
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json as plain_json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -21,17 +22,20 @@ from prm_jax.ahead.slices import GIB, Slice, parse_slice, slice_devices
 from prm_jax.errors import UserError
 from prm_jax.parallel.mesh import make_mesh
 from prm_jax.stages.experiment import Experiment
-from prm_jax.stages.programs import Program, programs
+from prm_jax.stages.programs import Program, programs, programs_named
 from prm_jax.stages.remedies import Change, changes
 
 
-def compile(experiment: Experiment, run_dir: str, topology: str, json: bool = False) -> int:
+def compile(
+    experiment: Experiment, run_dir: str, topology: str, program: Sequence[str] = (), json: bool = False
+) -> int:
     """Compiles an experiment's programs for a slice and prints what they need.
 
     Args:
       experiment: the experiment.
       run_dir: not read; every command has one.
       topology: the slice, such as `v5e:4x4` or `v5p-64`.
+      program: what the names of the programs to compile begin with; all of them where it is empty.
       json: print JSON in place of the table.
 
     Returns:
@@ -43,12 +47,12 @@ def compile(experiment: Experiment, run_dir: str, topology: str, json: bool = Fa
     mesh = make_mesh(experiment.mesh, devices)
     found: list[Forecast] = []
     remedies: dict[str, Change | None] = {}
-    for program in programs(experiment, mesh):
-        _tell(f"compiling {program.name}")
-        parts = _forecast(program, mesh, wanted)
+    for each in programs_named(program, experiment, mesh):
+        _tell(f"compiling {each.name}")
+        parts = _forecast(each, mesh, wanted)
         found += parts
         if not parts[0].fits:
-            remedies[program.name] = _remedy(program, experiment, devices, wanted)
+            remedies[each.name] = _remedy(each, experiment, devices, wanted)
     if json:
         print(plain_json.dumps(as_json(wanted, mesh, found, remedies), indent=2))
     else:

@@ -17,10 +17,9 @@ import jax
 from prm_jax.ahead.forecast import Forecast, forecast
 from prm_jax.ahead.roofline import Roofline, roofline
 from prm_jax.ahead.slices import GIB, Slice, parse_slice, slice_devices
-from prm_jax.errors import UserError
 from prm_jax.parallel.mesh import make_mesh
 from prm_jax.stages.experiment import Experiment
-from prm_jax.stages.programs import programs
+from prm_jax.stages.programs import programs_named
 
 Row = tuple[Slice, Forecast, Roofline]
 
@@ -54,10 +53,7 @@ def scaling(
     rows: list[Row] = []
     for wanted in slices:
         grown = enlarged(experiment, wanted.chips // slices[0].chips) if weak else experiment
-        found = _forecasts(grown, wanted, tuple(program))
-        if not found:
-            raise UserError(f"no program's name begins with {' or '.join(program)}: `prm_jax compile` shows the names")
-        rows += [(wanted, each, roofline(each, wanted)) for each in found]
+        rows += [(wanted, each, roofline(each, wanted)) for each in _forecasts(grown, wanted, program)]
     print(plain_json.dumps([as_json(*row) for row in rows], indent=2) if json else "\n".join(as_table(rows)))
     return 0
 
@@ -75,14 +71,13 @@ def enlarged(experiment: Experiment, times: int) -> Experiment:
     return dataclasses.replace(experiment, sft=learning(experiment.sft), prm=learning(experiment.prm), ppo=ppo)
 
 
-def _forecasts(experiment: Experiment, wanted: Slice, names: tuple[str, ...]) -> list[Forecast]:
+def _forecasts(experiment: Experiment, wanted: Slice, names: Sequence[str]) -> list[Forecast]:
     mesh = make_mesh(experiment.mesh, slice_devices(wanted))
     found: list[Forecast] = []
-    for program in programs(experiment, mesh):
-        if not names or program.name.startswith(names):
-            print(f"compiling {program.name} for {wanted.name}", file=sys.stderr, flush=True)
-            with jax.set_mesh(mesh):
-                found += forecast(program.name, program.trace, program.beside, program.steps, wanted.chip.memory)
+    for program in programs_named(names, experiment, mesh):
+        print(f"compiling {program.name} for {wanted.name}", file=sys.stderr, flush=True)
+        with jax.set_mesh(mesh):
+            found += forecast(program.name, program.trace, program.beside, program.steps, wanted.chip.memory)
     return found
 
 

@@ -66,7 +66,7 @@ def test_the_table_has_a_line_to_each_slice(capsys):
 
 
 def test_a_name_that_no_program_has_is_refused():
-    with pytest.raises(UserError, match="begins with sfd"):
+    with pytest.raises(UserError, match="begins with sfd: there are sft step"):
         command.scaling(EXPERIMENT, "", ("v5e:1x1",), ("sfd",))
 
 
