@@ -34,10 +34,10 @@ class Roofline:
     transfer: float | None
 
     @property
-    def intensity(self) -> float:
-        """FLOPs to each byte that is sent; infinite where nothing is, not a number where that is not known."""
+    def intensity(self) -> float | None:
+        """FLOPs to each byte that is sent; infinite where nothing is, None where that is not known."""
         if self.sent is None:
-            return math.nan
+            return None
         return self.flops / self.sent if self.sent else math.inf
 
     @property

@@ -35,6 +35,14 @@ class LayerCache:
 
 
 @flax.struct.dataclass
+class StackedCache:
+    """Keys (already rotated) and values of all layers."""
+
+    keys: Float[Array, "L B K S W"]
+    values: Float[Array, "L B K S W"]
+
+
+@flax.struct.dataclass
 class StackedLayer:
     """One layer of a stacked cache, with what `attention.py` asks of a `LayerCache`.
 
@@ -70,14 +78,6 @@ class StackedLayer:
 
 
 @flax.struct.dataclass
-class StackedCache:
-    """Keys (already rotated) and values of all layers."""
-
-    keys: Float[Array, "L B K S W"]
-    values: Float[Array, "L B K S W"]
-
-
-@flax.struct.dataclass
 class KVCache:
     """Caches of all layers, each a ring: what follows the last slot is written to the first.
 
@@ -97,8 +97,8 @@ class KVCache:
 
     def rows(self, kept: Int[Array, " b"]) -> KVCache:
         """The cache of some of the rows."""
-        axis = 1 if isinstance(self.layers, StackedCache) else 0
-        return jax.tree.map(lambda leaf: jnp.take(leaf, kept, axis), self)
+        stacked = isinstance(self.layers, StackedCache)
+        return jax.tree.map(lambda leaf: leaf[:, kept] if stacked else leaf[kept], self)
 
     def visible(self, slot: int | Int[Array, ""], positions: Int[Array, "B T"]) -> Bool[Array, "B T S"]:
         """Which slots the tokens at [slot, slot + T) may read: from the first token of their row to themselves.

@@ -74,8 +74,8 @@ class _Rows:
 
     def taken(self, kept: Int[Array, " b"]) -> _Rows:
         """Some of the rows."""
-        others = jax.tree.map(lambda leaf: leaf[kept], dataclasses.replace(self, cache=None))
-        return dataclasses.replace(others, cache=self.cache.rows(kept))
+        others = (self.index, self.key, self.prompt_length, self.token, self.completions)
+        return _Rows(*jax.tree.map(lambda leaf: leaf[kept], others), self.cache.rows(kept))
 
 
 @dataclasses.dataclass(frozen=True)

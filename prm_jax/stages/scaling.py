@@ -92,15 +92,22 @@ def as_table(rows: list[Row]) -> list[str]:
 
 
 def _line(wanted: Slice, each: Forecast, line: Roofline) -> tuple[str, ...]:
-    size = f"{each.bytes / GIB:.2f}" + ("" if each.fits else " (does not fit)")
-    unknown = line.sent is None or line.transfer is None
-    sent = (
-        ("?",) * 3 if unknown else (f"{line.sent / 2**20:.1f}", f"{line.intensity:.3g}", f"{1e3 * line.transfer:.3g}")
-    )  # type: ignore[operator]
     return (
-        each.name, wanted.name, str(wanted.chips), size, f"{line.flops / 1e12:.3g}", sent[0], sent[1],
-        f"{1e3 * line.arithmetic:.3g}", sent[2], line.bound,
-    )  # fmt: skip
+        each.name,
+        wanted.name,
+        str(wanted.chips),
+        f"{each.bytes / GIB:.2f}" + ("" if each.fits else " (does not fit)"),
+        _shown(line.flops, 1e-12),
+        _shown(line.sent, 2**-20),
+        _shown(line.intensity),
+        _shown(line.arithmetic, 1e3),
+        _shown(line.transfer, 1e3),
+        line.bound,
+    )
+
+
+def _shown(value: float | None, unit: float = 1.0) -> str:
+    return "?" if value is None else f"{unit * value:.3g}" if value * unit < 1000 else f"{unit * value:,.0f}"
 
 
 def as_json(wanted: Slice, each: Forecast, line: Roofline) -> dict[str, Any]:
