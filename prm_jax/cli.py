@@ -47,6 +47,7 @@ TOOLS = {
     "score": "print a program with the PRM's score on each line",
     "export": "write a trained network as a folder that transformers loads",
     "compile": "what every stage needs of a TPU slice, compiled without one",
+    "scaling": "how stages grow with the slice, and what bounds them there, compiled without one",
 }
 # Commands that take no experiment.
 PLAIN = {
@@ -149,6 +150,11 @@ def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--dtype", help="of the weights, float32 or bfloat16 (default: float32)")
     if name == "compile":
         command.add_argument("--topology", required=True, metavar="SLICE", help="such as v5e:4x4 or v5p-64")
+    if name == "scaling":
+        command.add_argument("--topology", required=True, nargs="+", metavar="SLICE", help="the smallest first")
+        command.add_argument("--weak", action="store_true", help="batches grow with the slice (default: they stay)")
+    if name in ("compile", "scaling"):
+        command.add_argument("--program", nargs="+", metavar="NAME", help="only those whose names begin so")
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 

@@ -28,23 +28,30 @@ class Chip:
       dimensions: of the wiring between chips.
       counted: what the number in the first kind of name counts to a chip: 2 where it counts cores.
       memory: bytes that the compiler lets a program use on a chip (its own messages say so).
+      peak: matrix products in bfloat16, FLOP/s.
+      interconnect: bytes/s that a chip sends to its neighbours over all its links, while it receives as many.
       config: libtpu's name for one device to a chip.
+
+    The last two rates are those of Google's pages (cloud.google.com/tpu/docs/v4, v5e, v5p, v6e), which count both
+    directions of a link together; v4's links are in Jouppi et al. 2023, table 4.
     """
 
     name: str
     dimensions: int
     counted: int
     memory: float
+    peak: float
+    interconnect: float
     config: str = "default"
 
 
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip("v4", 3, 2, 30.75 * GIB, "megacore"),
-        Chip("v5e", 2, 1, 15.75 * GIB),
-        Chip("v5p", 3, 2, 95.74 * GIB),
-        Chip("v6e", 2, 1, 31.25 * GIB),
+        Chip("v4", 3, 2, 30.75 * GIB, 275e12, 300e9, "megacore"),
+        Chip("v5e", 2, 1, 15.75 * GIB, 197e12, 200e9),
+        Chip("v5p", 3, 2, 95.74 * GIB, 459e12, 600e9),
+        Chip("v6e", 2, 1, 31.25 * GIB, 918e12, 400e9),
     )
 }
 _ALIASES = {"v5litepod": "v5e"}
@@ -119,6 +126,8 @@ def slice_devices(wanted: Slice) -> Sequence[jax.Device]:
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", wanted.paid_name)
+    # No device is held, so that several processes may compile at once.
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     # Else JAX takes an installed libtpu for a sign of a TPU, and looks for it.
     jax.config.update("jax_platforms", "cpu")
     from jax.experimental import topologies

@@ -107,7 +107,10 @@ class ModelConfig:
       norm_eps: added to the mean square in RMSNorm.
       tied_embeddings: whether logits are made with the embedding table.
       scan_layers: whether blocks are one scanned block with stacked parameters (compiles faster) or unrolled.
-      remat: whether a block's activations are computed again in the backward pass (less memory, more time).
+      scan_decoding: whether PPO's rollouts are decoded by a scan over scanned blocks too. It compiles in a fraction of
+        the time and holds the parameters once; a CPU, which copies what it slices, takes longer for each token.
+      remat: whether a block's activations, and the logits, are computed again in the backward pass (less memory, more
+        time).
       reads_surprise: whether a scorer reads how surprised its trunk is by each token, see `heads.SurpriseHead`.
       context: tokens of the longest row that the model was made for; None where nothing says so.
       attention: the kernel for whole rows, `kernels.py`: "plain", "xla" (JAX's own), "cudnn" (GPUs, bfloat16) or
@@ -130,6 +133,7 @@ class ModelConfig:
     norm_eps: float = 1e-5
     tied_embeddings: bool = True
     scan_layers: bool = True
+    scan_decoding: bool = False
     remat: bool = False
     reads_surprise: bool = False
     context: int | None = None
@@ -151,6 +155,8 @@ class ModelConfig:
             )
         if self.head_features % 2:
             raise UserError(f"ModelConfig: a head of {self.head_features} features has no rotary halves; make it even.")
+        if self.scan_decoding and not self.scan_layers:
+            raise UserError("ModelConfig.scan_decoding is True, but scan_layers False; set both, or neither.")
         if self.dtype not in _DTYPES:
             raise UserError(f"ModelConfig.dtype is {self.dtype!r}; choose one of {sorted(_DTYPES)}.")
         if self.attention not in _ATTENTIONS:

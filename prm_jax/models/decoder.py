@@ -9,16 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from prm_jax.models.blocks import Block
-from prm_jax.models.cache import KVCache
+from prm_jax.models.cache import KVCache, StackedCache, StackedLayer
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.initializers import fan_in, partitioned
 from prm_jax.models.lora import COLLECTION, kept_for_backward
 from prm_jax.models.norm import RMSNorm
-from prm_jax.models.rope import rotary_table
+from prm_jax.models.rope import Rotary, rotary_table
 from prm_jax.models.unembedding import all_logits
 from prm_jax.parallel.shardings import constrain
 
@@ -90,8 +91,8 @@ class Decoder(nn.Module):
     ) -> tuple[Float[Array, "B T D"], KVCache]:
         """The hidden states of the next T tokens of each row.
 
-        Only for unrolled layers (`stacking.unroll` turns stacked parameters into such): a scan over layers would
-        copy the cache.
+        With scanned layers the program is that of one layer, which compiles in a fraction of the time, and the cache
+        is stacked too. `stacking.unroll` turns stacked parameters into unrolled ones.
 
         Args:
           tokens: token ids, written at the same slots in every row.
@@ -101,20 +102,38 @@ class Decoder(nn.Module):
 
         Returns:
           Hidden states and the cache with the tokens' keys and values written.
-
-        Raises:
-          ValueError: the configuration has scanned layers.
         """
-        if self.config.scan_layers:
-            raise ValueError("decode needs unrolled layers: use stacking.unroll")
         tokens, positions = (constrain(rows, "batch", "length") for rows in (tokens, positions))
         x = self._embed(tokens)
         rotary, mask = rotary_table(positions, self.config), cache.visible(slot, positions)
+        if isinstance(cache.layers, StackedCache):
+            x, stack = self._decode_scanned(x, rotary, mask, cache.layers, slot)
+            return self.norm(x), KVCache(stack)
         layers = []
         for block, layer in zip(self.blocks, cache.layers, strict=True):
             x, layer = block.decode(x, rotary, mask, layer, slot)
             layers.append(layer)
         return self.norm(x), KVCache(tuple(layers))
+
+    def _decode_scanned(
+        self,
+        x: Float[Array, "B T D"],
+        rotary: Rotary,
+        mask: Bool[Array, "B T S"],
+        stack: StackedCache,
+        slot: int | Int[Array, ""],
+    ) -> tuple[Float[Array, "B T D"], StackedCache]:
+        """Every layer of `x`. The cache is carried: what a scan takes in slices and gives in slices, it copies."""
+        block = Block(self.config, parent=None)
+
+        def layer(carry: tuple[Array, StackedCache], own: tuple[Any, Array]) -> tuple[tuple[Array, StackedCache], None]:
+            (x, stack), (params, index) = carry, own
+            cache = StackedLayer(stack, index)
+            x, cache = block.apply({"params": params}, x, rotary, mask, cache, slot, method="decode")
+            return (x, cache.stack), None
+
+        layers = self.blocks.variables["params"], jnp.arange(self.config.layers)
+        return jax.lax.scan(layer, (x, stack), layers)[0]
 
     def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         x = jnp.take(self.embedding, tokens, axis=0).astype(self.config.compute_dtype)

@@ -21,7 +21,7 @@ def unroll(trunk: Any, config: ModelConfig) -> tuple[Any, ModelConfig]:
     unrolled = {name: value for name, value in trunk.items() if name != "blocks"}
     for layer in range(config.layers):
         unrolled[f"blocks_{layer}"] = jax.tree.map(lambda stacked, i=layer: stacked[i], trunk["blocks"])
-    return unrolled, dataclasses.replace(config, scan_layers=False)
+    return unrolled, dataclasses.replace(config, scan_layers=False, scan_decoding=False)
 
 
 def stack(trunk: Any, config: ModelConfig) -> tuple[Any, ModelConfig]:

@@ -67,9 +67,10 @@ def _forwards(
     hidden: Any, table: Any, targets: Any, wanted: Any, temperature: Any, remat: bool
 ) -> tuple[NextToken, Any]:
     pieces = _Pieces(wanted, table.shape[0])
+    gathered = pieces.gathered(table, hidden.dtype)
 
     def said(_: None, number: Any) -> tuple[None, Any]:
-        logits = all_logits(pieces.take(hidden, number), table) / temperature
+        logits = all_logits(pieces.take(hidden, number), gathered) / temperature
         chosen = jnp.sum(jnp.where(_is_target(logits, pieces.take(targets, number)), logits, 0.0), axis=-1)
         largest = jnp.max(logits, axis=-1)
         weights = jnp.exp(logits - largest[..., None])
@@ -89,18 +90,19 @@ def _backwards(remat: bool, kept: Any, cotangents: NextToken) -> tuple[Any, Any,
     """With p the probabilities and H the entropy of logits z: d log p(y) / dz = [y] - p, dH / dz = -p (log p + H)."""
     hidden, table, targets, wanted, temperature, normaliser, entropy, kept_logits = kept
     pieces = _Pieces(wanted, table.shape[0])
+    gathered = pieces.gathered(table, hidden.dtype)
     to_logprob, to_entropy = (jnp.where(wanted, x, 0.0) / temperature for x in cotangents[:2])
 
     def learn(of_table: Any, number: Any) -> tuple[Any, Any]:
         states = pieces.take(hidden, number)
         by_token = (pieces.take(x, number)[..., None] for x in (normaliser, entropy, to_logprob, to_entropy))
         norm, spread, of_logprob, of_entropy = by_token
-        logits = all_logits(states, table) / temperature if remat else kept_logits[number]
+        logits = all_logits(states, gathered) / temperature if remat else kept_logits[number]
         logs = logits - norm
         slope = jnp.where(_is_target(logits, pieces.take(targets, number)), of_logprob, 0.0)
         slope = slope - jnp.exp(logs) * (of_logprob + of_entropy * (logs + spread))
         slope = constrain(slope.astype(hidden.dtype), "batch", "length", "vocab")
-        of_states = jnp.einsum("btv,vd->btd", slope, table.astype(hidden.dtype))
+        of_states = jnp.einsum("btv,vd->btd", slope, gathered)
         # With the vocabulary last, as the slope has it: XLA would transpose that large array otherwise.
         more = jnp.einsum("btd,btv->dv", states, slope, preferred_element_type=jnp.float32)
         return constrain(of_table + more, "embed", "vocab"), of_states
@@ -126,6 +128,11 @@ class _Pieces:
             # Each row is put in order by itself, so that none leaves its device.
             self.order = jnp.argsort(~wanted, axis=1, stable=True)
             self.longest = jnp.max(jnp.sum(wanted, axis=1))
+
+    def gathered(self, table: Float[Array, "V D"], dtype: Any) -> Float[Array, "V D"]:
+        """The table as it is computed with: gathered once, and not for each piece."""
+        table = table.astype(dtype)
+        return table if self.count == 1 else constrain(table, "vocab", None)
 
     def take(self, x: Float[Array, "B T *F"], number: Any) -> Float[Array, "B P *F"]:
         """A piece; zeros behind the end of the rows."""

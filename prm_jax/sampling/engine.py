@@ -88,7 +88,7 @@ def sample_many(
     queue = _Queue(prompts, np.asarray(seeds, np.uint32), min(batch_size, count))
     table = _Table(count, queue.slots, config.max_new_tokens, eos_id, watch)
     trunk = unrolled(params, model)
-    model = dataclasses.replace(model.without_lora(), scan_layers=False)
+    model = dataclasses.replace(model.without_lora(), scan_layers=False, scan_decoding=False)
     slots = empty(model=model, slots=queue.slots, length=queue.widest + config.max_new_tokens)
     while queue.waiting or table.live.any():
         while queue.wants(free := np.flatnonzero(~table.live)):

@@ -55,7 +55,7 @@ class Completions:
 
 @flax.struct.dataclass
 class _Rows:
-    """The rows that are being decoded together; every leaf has them as its first axis.
+    """The rows that are being decoded together.
 
     Attributes:
       index: which row of the batch each is.
@@ -72,6 +72,11 @@ class _Rows:
     token: Int[Array, " B"]
     completions: Completions
     cache: KVCache
+
+    def taken(self, kept: Int[Array, " b"]) -> _Rows:
+        """Some of the rows."""
+        others = (self.index, self.key, self.prompt_length, self.token, self.completions)
+        return _Rows(*jax.tree.map(lambda leaf: leaf[kept], others), self.cache.rows(kept))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,17 +156,17 @@ def sample_arrays(
     eos_id: int,
 ) -> Completions:
     """The jitted part of `sample`, whose arguments they are: prompts as arrays of whole rows."""
-    # Stacked parameters are sliced here, and adapters added up, once and not in the loop.
+    # Adapters are added up here, and unless told otherwise stacked parameters sliced, once and not in the loop.
     params, model = merged(params, model)
-    trunk, unrolled = unroll(params["trunk"], model)
-    sampler = _Sampler(Decoder(unrolled), {"params": trunk}, config, eos_id)
+    trunk, decoded = (params["trunk"], model) if model.scan_decoding else unroll(params["trunk"], model)
+    sampler = _Sampler(Decoder(decoded), {"params": trunk}, config, eos_id)
     rows, step = sampler.prefill(tokens, lengths, seeds), jnp.int32(1)
     completions = rows.completions
     sizes = _batch_sizes(len(tokens))
     for size, next_size in zip(sizes, [*sizes[1:], 0], strict=True):
         # The unfinished first: nothing but finished rows is left behind, or the length is reached and no row goes on.
         kept = jnp.argsort(rows.completions.finished, stable=True)[:size]
-        rows = rows if size == sizes[0] else jax.tree.map(lambda leaf, kept=kept: leaf[kept], rows)
+        rows = rows if size == sizes[0] else rows.taken(kept)
 
         def unfinished(state: tuple[Int[Array, ""], _Rows], floor: int = next_size) -> Bool[Array, ""]:
             return (state[0] < config.max_new_tokens) & (jnp.sum(~state[1].completions.finished) > floor)

@@ -182,7 +182,7 @@ def advance(
             left=jnp.where(chosen == eos_id, 0, slots.left - running),
             seed=slots.seed,
             cache=cache,
-            clock=(slots.clock + 1) % _length(cache),
+            clock=(slots.clock + 1) % cache.length,
         )
         sampled = Sampled(
             tokens=jax.lax.dynamic_update_slice(sampled.tokens, chosen[None], (number, 0)),
@@ -204,10 +204,6 @@ def kept(slots: Slots, rows: Int[Array, " s"]) -> Slots:
 
 def _apply(trunk: Any, model: ModelConfig, *args: Any, method: str) -> Any:
     return Decoder(model).apply({"params": trunk}, *args, method=method)
-
-
-def _length(cache: KVCache) -> int:
-    return cache.layers[0].keys.shape[2]
 
 
 def _placed(slots: Slots) -> Slots:

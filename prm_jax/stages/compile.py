@@ -7,11 +7,10 @@ compiled, the cheapest first, until one fits.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json as plain_json
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -22,30 +21,21 @@ from prm_jax.ahead.hlo import KINDS
 from prm_jax.ahead.slices import GIB, Slice, parse_slice, slice_devices
 from prm_jax.errors import UserError
 from prm_jax.parallel.mesh import make_mesh
-from prm_jax.stages.experiment import Experiment, LearningConfig
-from prm_jax.stages.programs import Program, programs
+from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.programs import Program, programs, programs_named
+from prm_jax.stages.remedies import Change, changes
 
 
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """Another configuration of the same run.
-
-    Attributes:
-      flags: the overrides that make it.
-      experiment: the experiment with them.
-    """
-
-    flags: tuple[str, ...]
-    experiment: Experiment
-
-
-def compile(experiment: Experiment, run_dir: str, topology: str, json: bool = False) -> int:
+def compile(
+    experiment: Experiment, run_dir: str, topology: str, program: Sequence[str] = (), json: bool = False
+) -> int:
     """Compiles an experiment's programs for a slice and prints what they need.
 
     Args:
       experiment: the experiment.
       run_dir: not read; every command has one.
       topology: the slice, such as `v5e:4x4` or `v5p-64`.
+      program: what the names of the programs to compile begin with; all of them where it is empty.
       json: print JSON in place of the table.
 
     Returns:
@@ -57,12 +47,12 @@ def compile(experiment: Experiment, run_dir: str, topology: str, json: bool = Fa
     mesh = make_mesh(experiment.mesh, devices)
     found: list[Forecast] = []
     remedies: dict[str, Change | None] = {}
-    for program in programs(experiment, mesh):
-        _tell(f"compiling {program.name}")
-        parts = _forecast(program, mesh, wanted)
+    for each in programs_named(program, experiment, mesh):
+        _tell(f"compiling {each.name}")
+        parts = _forecast(each, mesh, wanted)
         found += parts
         if not parts[0].fits:
-            remedies[program.name] = _remedy(program, experiment, devices, wanted)
+            remedies[each.name] = _remedy(each, experiment, devices, wanted)
     if json:
         print(plain_json.dumps(as_json(wanted, mesh, found, remedies), indent=2))
     else:
@@ -87,75 +77,6 @@ def _remedy(program: Program, experiment: Experiment, devices: Any, wanted: Slic
         if _forecast(changed, mesh, wanted)[0].fits:
             return change
     return None
-
-
-def changes(experiment: Experiment, name: str, chips: int) -> Iterator[Change]:
-    """What could make a program fit, the cheapest first.
-
-    Rematerialisation costs a third more arithmetic in the backward pass; a larger `fsdp` axis, collectives; smaller
-    parts of a batch, one after the other, leave the devices idle. Each of them is tried on top of those before it,
-    and `fsdp` by itself too.
-
-    Args:
-      experiment: the configuration that does not fit.
-      name: the program's.
-      chips: devices of the slice.
-    """
-    backward = not name.startswith(("sample", "score"))
-    bases = [Change((), experiment)]
-    if backward and not experiment.model.remat:
-        model = dataclasses.replace(experiment.model, remat=True)
-        bases.append(Change(("--gin.ModelConfig.remat=True",), dataclasses.replace(experiment, model=model)))
-        yield bases[-1]
-    meshes = [split for base in bases for split in _larger_fsdp(base, chips)]
-    yield from sorted(meshes, key=lambda change: (change.experiment.mesh.fsdp, len(change.flags)))
-    for parts in (2, 4, 8):
-        yield from _smaller_parts(max([*bases, *meshes], key=_saving), name, parts)
-
-
-def _saving(change: Change) -> tuple[int, bool]:
-    return change.experiment.mesh.fsdp, change.experiment.model.remat
-
-
-def _larger_fsdp(base: Change, chips: int) -> Iterator[Change]:
-    mesh = base.experiment.mesh
-    most = chips // max(mesh.tensor, 1)
-    size = 2 * mesh.fsdp
-    while 0 < size <= most:
-        if most % size == 0:
-            split = dataclasses.replace(mesh, data=-1, fsdp=size)
-            flags = (*base.flags, "--gin.MeshConfig.data=-1", f"--gin.MeshConfig.fsdp={size}")
-            yield Change(flags, dataclasses.replace(base.experiment, mesh=split))
-        size *= 2
-
-
-def _smaller_parts(base: Change, name: str, parts: int) -> Iterator[Change]:
-    """A batch in `parts` of what it was: the same gradient, or the same rollouts, in more calls."""
-    experiment = base.experiment
-    stage, ppo = name.split()[0], experiment.ppo
-    if stage in ("sft", "prm") and name.endswith("step"):
-        learning: LearningConfig = getattr(experiment, stage)
-        size, calls = learning.batch_size // parts, learning.optimizer.accumulate * parts
-        if size * parts == learning.batch_size:
-            optimizer = dataclasses.replace(learning.optimizer, accumulate=calls)
-            learning = dataclasses.replace(learning, batch_size=size, optimizer=optimizer)
-            scope = f"--gin.{stage}"
-            flags = (f"{scope}/LearningConfig.batch_size={size}", f"{scope}/OptimizerConfig.accumulate={calls}")
-            smaller: dict[str, Any] = {stage: learning}
-            yield Change((*base.flags, *flags), dataclasses.replace(experiment, **smaller))
-        return
-    field, size = {
-        "ppo": ("minibatches", ppo.minibatches * parts),
-        "score": ("score_batch", ppo.score_batch // parts),
-        "sample": ("prompts_per_update", ppo.prompts_per_update // parts),
-    }.get(stage, ("", 0))
-    if size:
-        with contextlib.suppress(UserError):  # The minibatches do not divide the rollout.
-            smaller = {field: size}
-            yield Change(
-                (*base.flags, f"--gin.PpoConfig.{field}={size}"),
-                dataclasses.replace(experiment, ppo=dataclasses.replace(ppo, **smaller)),
-            )
 
 
 def as_table(wanted: Slice, mesh: Mesh, found: list[Forecast]) -> list[str]:

@@ -24,7 +24,7 @@ from prm_jax.text.gguf_tokenizer import build
 from prm_jax.text.pretrained import PretrainedTokenizer
 from prm_jax.text.tokenizer import Tokenizer
 
-COMPUTED_AS = ("scan_layers", "remat", "attention", "dtype", "reads_surprise", "lora")
+COMPUTED_AS = ("scan_layers", "scan_decoding", "remat", "attention", "dtype", "reads_surprise", "lora")
 """The fields of `Experiment.model` that are read where a checkpoint decides the shape."""
 
 

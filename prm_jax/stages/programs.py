@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
 from prm_jax.batches import TokenBatch
+from prm_jax.errors import UserError
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.lora import frozen, whole
 from prm_jax.models.policy import boxed_policy, boxed_trainable_policy, boxed_trainable_scorer
@@ -85,6 +86,19 @@ def programs(experiment: Experiment, mesh: Mesh) -> list[Program]:
             if program.name not in most or program.beside > most[program.name].beside:
                 most[program.name] = program
     return [*found, *most.values()]
+
+
+def programs_named(names: Sequence[str], experiment: Experiment, mesh: Mesh) -> list[Program]:
+    """Those of `programs` whose names begin with one of `names`; all where it is empty.
+
+    Raises:
+      UserError: there is none; and as `programs`.
+    """
+    known = programs(experiment, mesh)
+    found = [each for each in known if not names or each.name.startswith(tuple(names))]
+    if not found:
+        raise UserError(f"no program begins with {' or '.join(names)}: there are {', '.join(p.name for p in known)}")
+    return found
 
 
 def bytes_per_device(tree: Any) -> int:

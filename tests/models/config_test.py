@@ -5,7 +5,15 @@ from prm_jax.models.config import ModelConfig, RopeScaling
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"layers": 0}, {"heads": 4, "kv_heads": 3}, {"width": 30}, {"head_width": 5}, {"dtype": "float16"}]
+    "wrong",
+    [
+        {"layers": 0},
+        {"heads": 4, "kv_heads": 3},
+        {"width": 30},
+        {"head_width": 5},
+        {"dtype": "float16"},
+        {"scan_layers": False, "scan_decoding": True},
+    ],
 )
 def test_refuses_impossible_shapes(wrong):
     with pytest.raises(UserError):

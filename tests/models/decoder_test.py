@@ -94,10 +94,17 @@ YARN = RopeScaling("yarn", factor=4.0, original_context=8)
 
 
 @pytest.mark.parametrize(
-    "shape", [{"kv_heads": 1}, {"kv_heads": 4}, {"attention_bias": True, "rope_scaling": YARN}, {"qk_norm": True}]
+    "shape",
+    [
+        {"kv_heads": 1},
+        {"kv_heads": 4},
+        {"attention_bias": True, "rope_scaling": YARN},
+        {"qk_norm": True},
+        {"scan_layers": True, "attention_bias": True},
+    ],
 )
 def test_cached_decoding_equals_the_whole_row(shape):
-    config = dataclasses.replace(TINY, **shape, scan_layers=False)
+    config = dataclasses.replace(TINY, **{"scan_layers": False} | shape)
     params, (tokens, segments, positions) = random_policy(config), _rows(2, 7)
     expected = policy_logits(params, config, tokens, segments, positions)
     # The second row has two tokens less of prompt: they are left padding.
@@ -119,14 +126,6 @@ def test_cached_decoding_equals_the_whole_row(shape):
         hidden, cache = decoder.apply(variables, token, at[:, None], cache, jnp.int32(slot), method="decode")
         for row in range(2):
             np.testing.assert_allclose(logits(hidden)[row, 0], expected[row, at[row]], atol=1e-5)
-
-
-def test_decode_refuses_scanned_layers():
-    params = random_policy(TINY)
-    row = jnp.zeros((1, 1), jnp.int32)
-    cache = init_cache(TINY, 1, 1)
-    with pytest.raises(ValueError, match="unroll"):
-        Decoder(TINY).apply({"params": params["trunk"]}, row, row, cache, 0, method="decode")
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters_and_logits():

@@ -122,6 +122,17 @@ def test_one_new_token_needs_no_loop(params):
     assert completions.tokens.shape == (3, 1) and completions.lengths.tolist() == [1, 1, 1]
 
 
+def test_scanned_decoding_samples_the_same(params, monkeypatch):
+    """In batches that shrink, whose cache has the rows as its second axis."""
+    prompts, seeds = _prompts(24, seed=1), np.arange(24)
+    unrolled = _sample(params, prompts, seeds)
+    monkeypatch.setattr("prm_jax.sampling.sample._FEWEST_ROWS", 2)
+    scanned = _sample(params, prompts, seeds, model=dataclasses.replace(MODEL, scan_decoding=True))
+    np.testing.assert_array_equal(scanned.tokens, unrolled.tokens)
+    np.testing.assert_array_equal(scanned.lengths, unrolled.lengths)
+    np.testing.assert_allclose(scanned.logprobs, unrolled.logprobs, atol=1e-5)
+
+
 def test_unrolled_parameters_sample_the_same(params):
     from prm_jax.models.stacking import unroll
 

@@ -19,6 +19,7 @@ from prm_jax.parallel.mesh import MeshConfig
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.config import PpoConfig
 from prm_jax.stages import compile as command
+from prm_jax.stages import remedies
 from prm_jax.stages.experiment import Experiment, LearningConfig, ProblemSets, TextConfig
 
 LEARNING = LearningConfig(batch_size=8)
@@ -67,13 +68,10 @@ def test_every_stage_is_told_and_fits(four_devices, capsys):
 
 
 def test_what_does_not_fit_ends_with_1_and_the_cheapest_change_that_helps(four_devices, monkeypatch, capsys):
-    real = command.programs
-    monkeypatch.setattr(command, "programs", lambda *args: [p for p in real(*args) if p.name == "sft step"])
-
     def with_memory(memory):
         chip = dataclasses.replace(slices.CHIPS["v5e"], memory=memory)
         monkeypatch.setitem(slices.CHIPS, "v5e", chip)
-        status = command.compile(EXPERIMENT, "", "v5e:2x2")
+        status = command.compile(EXPERIMENT, "", "v5e:2x2", ["sft"])
         return status, capsys.readouterr().out
 
     status, out = with_memory(16 * 2**30)
@@ -86,31 +84,32 @@ def test_what_does_not_fit_ends_with_1_and_the_cheapest_change_that_helps(four_d
 
 
 def json_bytes(capsys) -> float:
-    command.compile(EXPERIMENT, "", "v5e:2x2", json=True)
+    command.compile(EXPERIMENT, "", "v5e:2x2", ["sft"], json=True)
     return json.loads(capsys.readouterr().out)["programs"][0]["bytes"]
 
 
 def flags(name, experiment=EXPERIMENT, chips=4):
-    return [change.flags for change in command.changes(experiment, name, chips)]
+    return [change.flags for change in remedies.changes(experiment, name, chips)]
 
 
 def test_changes_come_from_cheap_to_dear():
-    remat, split = "--gin.ModelConfig.remat=True", ("--gin.MeshConfig.data=-1", "--gin.MeshConfig.fsdp=4")
+    remat, adapters = "--gin.ModelConfig.remat=True", ("--gin_file=gin/lora.gin", "--gin.RANK=16")
+    split = ("--gin.MeshConfig.data=-1", "--gin.MeshConfig.fsdp=4")
     found = flags("sft step")
-    assert found[:3] == [(remat,), split, (remat, *split)]
-    assert found[3] == (
-        remat, *split, "--gin.sft/LearningConfig.batch_size=4", "--gin.sft/OptimizerConfig.accumulate=2",
-    )  # fmt: skip
+    assert found[:3] == flags("prm step")[:3] == [(remat,), split, (remat, *split)]
+    parts = ("--gin.sft/LearningConfig.batch_size=4", "--gin.sft/OptimizerConfig.accumulate=2")
+    assert found[3] == (remat, *split, *parts)
+    assert found[-2:] == [adapters, (remat, *split, *adapters)]
     assert flags("sample")[0] == split and flags("sample")[1] == (*split, "--gin.PpoConfig.prompts_per_update=4")
-    assert flags("ppo update")[-1][-1] == "--gin.PpoConfig.minibatches=8"
+    assert "--gin.PpoConfig.minibatches=8" in flags("ppo update")[-3]
 
 
 def test_changes_change_the_experiment():
-    first, *_, last = command.changes(EXPERIMENT, "sft step", 4)
+    first, *_, last = remedies.changes(EXPERIMENT, "prm step", 4)
     assert first.experiment == dataclasses.replace(EXPERIMENT, model=dataclasses.replace(EXPERIMENT.model, remat=True))
-    sft = last.experiment.sft
+    prm = last.experiment.prm
     assert last.experiment.mesh == MeshConfig(data=-1, fsdp=4, tensor=1)
-    assert (sft.batch_size, sft.optimizer.accumulate) == (1, 8)
+    assert (prm.batch_size, prm.optimizer.accumulate) == (1, 8)
 
 
 def test_the_compilers_refusal_is_read():
