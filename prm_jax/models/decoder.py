@@ -128,9 +128,10 @@ class Decoder(nn.Module):
 
         def layer(carry: tuple[Array, StackedCache], own: tuple[Any, Array]) -> tuple[tuple[Array, StackedCache], None]:
             (x, stack), (params, index) = carry, own
-            cache = StackedLayer(stack, index)
-            x, cache = block.apply({"params": params}, x, rotary, mask, cache, slot, method="decode")
-            return (x, cache.stack), None
+            cached = StackedLayer(stack, index)
+            decoded: Any = block.apply({"params": params}, x, rotary, mask, cached, slot, method="decode")
+            x, cached = decoded
+            return (x, cached.stack), None
 
         layers = self.blocks.variables["params"], jnp.arange(self.config.layers)
         return jax.lax.scan(layer, (x, stack), layers)[0]

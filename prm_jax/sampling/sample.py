@@ -76,7 +76,8 @@ class _Rows:
     def taken(self, kept: Int[Array, " b"]) -> _Rows:
         """Some of the rows."""
         others = (self.index, self.key, self.prompt_length, self.token, self.completions)
-        return _Rows(*jax.tree.map(lambda leaf: leaf[kept], others), self.cache.rows(kept))
+        index, key, prompt_length, token, completions = jax.tree.map(lambda leaf: leaf[kept], others)
+        return _Rows(index, key, prompt_length, token, completions, self.cache.rows(kept))
 
 
 @dataclasses.dataclass(frozen=True)

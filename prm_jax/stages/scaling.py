@@ -84,7 +84,7 @@ def _forecasts(experiment: Experiment, wanted: Slice, names: Sequence[str]) -> l
 def as_table(rows: list[Row]) -> list[str]:
     """Lines of Markdown, program by program."""
     head = ("program", "slice", "chips", "GiB/chip", "TFLOP/chip", "MiB sent/chip", "FLOP/byte", "arithmetic, ms")
-    lines = [(*head, "transfer, ms", "bound by")]
+    lines: list[tuple[str, ...]] = [(*head, "transfer, ms", "bound by")]
     lines.append(("---",) * len(lines[0]))
     for name in dict.fromkeys(each.name for _, each, _ in rows):
         lines += [_line(*row) for row in rows if row[1].name == name]
