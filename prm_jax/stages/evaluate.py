@@ -72,8 +72,10 @@ class Policy:
 def evaluate(experiment: Experiment, run_dir: str) -> None:
     """Evaluates all policies that are there, and the PRM, into `<run_dir>/evaluate/…`, and prints the table."""
     run = RunDirectory(run_dir)
-    stages = ["sft", *(f"ppo/{arm.name}" for arm in experiment.arms if run.is_done(f"ppo/{arm.name}"))]
     policies = [Policy(name, None, part) for name, part in base_policies(experiment).items()]
+    stages = [f"ppo/{arm.name}" for arm in experiment.arms if run.is_done(f"ppo/{arm.name}")]
+    if run.is_done("sft") or not policies:  # A published checkpoint can be evaluated before anything is trained.
+        stages.insert(0, "sft")
     policies += [Policy(stage.removeprefix("ppo/"), stage) for stage in stages]
     for policy in policies:
         configuration = {
