@@ -100,9 +100,9 @@ def kept_for_backward(config: ModelConfig) -> Callable[..., bool]:
     """
     c, r = config, config.lora.rank
     heads = [(c.heads, c.head_features), (c.kv_heads, c.head_features)]
-    kernels = {(c.width, *head) for head in heads} | {(*heads[0], c.width)}
+    kernels: set[tuple[int, ...]] = {(c.width, *head) for head in heads} | {(*heads[0], c.width)}
     kernels |= {(c.width, c.mlp_width), (c.mlp_width, c.width)}
-    factors = {(*head, r) for head in heads} | {(r, *head) for head in heads}
+    factors: set[tuple[int, ...]] = {(*head, r) for head in heads} | {(r, *head) for head in heads}
     factors |= {(n, r) for n in (c.width, c.mlp_width)} | {(r, n) for n in (c.width, c.mlp_width)}
     small = kernels | factors | {()}
     return lambda primitive, *operands, **_: not all(operand.shape in small for operand in operands)
