@@ -108,7 +108,7 @@ class ModelConfig:
       tied_embeddings: whether logits are made with the embedding table.
       scan_layers: whether blocks are one scanned block with stacked parameters (compiles faster) or unrolled.
       scan_decoding: whether PPO's rollouts are decoded by a scan over scanned blocks too. It compiles in a fraction of
-        the time and holds the parameters once; a CPU, which copies what it slices, takes longer for each token.
+        the time and holds the parameters once; what it costs in time for each token has not been measured.
       remat: whether a block's activations, and the logits, are computed again in the backward pass (less memory, more
         time).
       reads_surprise: whether a scorer reads how surprised its trunk is by each token, see `heads.SurpriseHead`.
