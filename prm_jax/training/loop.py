@@ -32,7 +32,7 @@ Evaluate = Callable[[Any, int], dict[str, float]]
 
 SMALLER = (
     "set ModelConfig.remat=True, or a smaller LearningConfig.batch_size with a larger OptimizerConfig.accumulate, or "
-    "MeshConfig.fsdp to the number of devices"
+    "MeshConfig.fsdp to the number of devices, or train adapters (gin/lora.gin)"
 )
 """What makes a step fit."""
 
