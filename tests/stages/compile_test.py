@@ -14,7 +14,7 @@ import gin
 from prm_jax import cli
 from prm_jax.ahead import slices
 from prm_jax.ahead.forecast import bytes_wanted
-from prm_jax.models.config import ModelConfig
+from prm_jax.models.config import LoraConfig, ModelConfig
 from prm_jax.parallel.mesh import MeshConfig
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.config import PpoConfig
@@ -105,11 +105,14 @@ def test_changes_come_from_cheap_to_dear():
 
 
 def test_changes_change_the_experiment():
-    first, *_, last = remedies.changes(EXPERIMENT, "prm step", 4)
+    first, *_, last, adapters, both = remedies.changes(EXPERIMENT, "prm step", 4)
     assert first.experiment == dataclasses.replace(EXPERIMENT, model=dataclasses.replace(EXPERIMENT.model, remat=True))
     prm = last.experiment.prm
     assert last.experiment.mesh == MeshConfig(data=-1, fsdp=4, tensor=1)
     assert (prm.batch_size, prm.optimizer.accumulate) == (1, 8)
+    assert adapters.experiment.model == dataclasses.replace(EXPERIMENT.model, lora=LoraConfig(rank=16))
+    assert both.experiment.model == dataclasses.replace(first.experiment.model, lora=LoraConfig(rank=16))
+    assert both.experiment.mesh == last.experiment.mesh
 
 
 def test_the_compilers_refusal_is_read():
