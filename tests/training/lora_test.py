@@ -11,10 +11,10 @@ import pytest
 from prm_jax.batches import TokenBatch
 from prm_jax.models.config import LoraConfig, ModelConfig
 from prm_jax.models.lora import frozen, trainable
-from prm_jax.models.policy import init_policy, init_scorer, policy_logits, scores
+from prm_jax.models.policy import init_policy, init_scorer, scores, token_predictions
 from prm_jax.training.checkpoint import Checkpointer
 from prm_jax.training.loop import FitConfig, fit
-from prm_jax.training.losses import sft_loss, step_loss
+from prm_jax.training.losses import predicted, sft_loss, step_loss
 from prm_jax.training.optimizer import OptimizerConfig, make_optimizer
 from prm_jax.training.state import create
 from prm_jax.training.step import make_train_step
@@ -38,7 +38,8 @@ def batches_from(step):
 
 
 def sft(params, batch, key):
-    return sft_loss(policy_logits(params, MODEL, *batch[:3]), batch)
+    said = token_predictions(params, MODEL, *batch[:3], predicted(batch))
+    return sft_loss(said.logprobs, said.likeliest, batch)
 
 
 def prm(params, batch, key):
