@@ -182,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = functools.partial(getattr(command, arguments.command), experiment, run_dir, **own)
         if arguments.command in TOOLS:
             return run() or 0
-        with _heeding_sigterm(), _joined(f"{arguments.command} {own or ''}".strip(), experiment, run_dir):
+        with _heeding_signals(), _joined(f"{arguments.command} {own or ''}".strip(), experiment, run_dir):
             run()
             _keep_configuration(run_dir)
     except UserError as error:
@@ -236,24 +236,27 @@ def _processor() -> str:
 
 
 @contextlib.contextmanager
-def _heeding_sigterm() -> Iterator[None]:
-    """SIGTERM ends a stage as Ctrl-C does, wherever no loop waits for it to save itself first."""
-    asked = False
+def _heeding_signals() -> Iterator[None]:
+    """SIGTERM ends a stage as Ctrl-C does, wherever no loop waits for it to save itself first.
 
-    def stop(*_: object) -> None:
-        nonlocal asked
-        asked = True
+    What a library raises after it has kept the interrupt to itself is taken for the interrupt.
+    """
+    heard: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        heard.append(number)
         raise KeyboardInterrupt  # Which Beam passes on, and nothing takes for a failure.
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-    except KeyboardInterrupt as error:
-        if asked:
-            raise Interrupted("", preempted=True) from error
+    except (Exception, KeyboardInterrupt) as error:
+        if heard and not isinstance(error, Interrupted):
+            raise Interrupted("", preempted=heard[0] == signal.SIGTERM) from error
         raise
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _joined(command: str, experiment: Experiment, run_dir: str) -> contextlib.AbstractContextManager[None]:

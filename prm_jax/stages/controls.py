@@ -48,7 +48,7 @@ from prm_jax.stages.workbench import (
 from prm_jax.training.data import load_prompts, load_rows
 from prm_jax.training.loop import fit
 from prm_jax.training.optimizer import make_optimizer
-from prm_jax.training.step import make_train_step
+from prm_jax.training.step import BoundStep, make_train_step
 
 
 def control(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def control(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.P
         result = fit(
             dataclasses.replace(learning.fit, patience=0),
             state,
-            functools.partial(step, frozen=still),
+            BoundStep(step, still),
             lambda start: host_batches(rows, learning.batch_size, experiment.seed + 1, start),
             directory=folder,
             evaluate=lambda own, step: pass_rate(whole(own, still), step),

@@ -48,7 +48,7 @@ from prm_jax.training.data import load_rows
 from prm_jax.training.loop import FitResult, fit
 from prm_jax.training.losses import step_loss
 from prm_jax.training.optimizer import make_optimizer
-from prm_jax.training.step import LossFn, make_train_step
+from prm_jax.training.step import BoundStep, LossFn, make_train_step
 
 SCORE_BATCH = 128
 OWN_BLIND = "own_blind.npz"
@@ -126,7 +126,7 @@ def train_scorer(
     return fit(
         learning.fit,
         state,
-        functools.partial(train_step, frozen=still),
+        BoundStep(train_step, still),
         lambda start: host_batches(rows, learning.batch_size, seed, start),
         directory=folder,
         evaluate=evaluate,

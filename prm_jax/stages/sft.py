@@ -35,7 +35,7 @@ from prm_jax.training.data import load_rows
 from prm_jax.training.loop import fit
 from prm_jax.training.losses import predicted, sft_loss
 from prm_jax.training.optimizer import make_optimizer
-from prm_jax.training.step import LossFn, make_train_step
+from prm_jax.training.step import BoundStep, LossFn, make_train_step
 
 
 def sft(experiment: Experiment, run_dir: str) -> None:
@@ -90,7 +90,7 @@ def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
         result = fit(
             learning.fit,
             state,
-            functools.partial(step, frozen=still),
+            BoundStep(step, still),
             demonstration_batches(run, learning.batch_size, seed),
             directory=folder,
             evaluate=lambda own, step: pass_rate(whole(own, still), step),

@@ -5,6 +5,7 @@ The stages give it a loss; `loop.fit` calls what it returns.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,28 @@ from prm_jax.training.state import TrainState
 Metrics = dict[str, Float[Array, ""]]
 LossFn = Callable[[Any, Any, Key[Array, ""]], tuple[Float[Array, ""], Metrics]]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundStep:
+    """A step of `make_train_step`, told which parameters are frozen: what `loop.fit` takes.
+
+    Attributes:
+      step: the jitted step.
+      frozen: parts of the network that are not in the state, and that training leaves as they are; may be empty.
+    """
+
+    step: Any
+    frozen: dict[str, Any]
+
+    def __call__(self, state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        """Takes the step."""
+        return self.step(state, batch, self.frozen)
+
+    def trace(self, state: TrainState, batch: Any) -> Any:
+        """What `jax.jit(f).trace(...)` gives of the step."""
+        return self.step.trace(state, batch, self.frozen)
+
 
 NOT_FINITE = "not_finite"
 """The metric that tells which gradient, in the order of the parameters, is the first that is not finite; -1: none."""

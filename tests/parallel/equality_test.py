@@ -199,10 +199,11 @@ def ppo_update(name: str | None):
         learner.start(params, random_params(SCORER, mesh))
         update, seen = learner.update, []
 
-        def recorded(state, rollout, key):
+        def recorded(state, rollout, *more):
             seen.append(jax.device_get(rollout))
-            return update(state, rollout, key)
+            return update(state, rollout, *more)
 
+        recorded.trace = update.trace
         learner.update = recorded
         metrics, _ = learner.one_update(0)
     state = learner.state

@@ -28,10 +28,11 @@ from prm_jax.stages import sft
 make = sft.make_train_step
 def make_poisoned(*arguments, **options):
     healthy = make(*arguments, **options)
-    def train_step(state, batch):
+    def train_step(state, batch, frozen):
         if state.step == 2:
             state = state.replace(params=jax.tree.map(lambda leaf: leaf * float("nan"), state.params))
-        return healthy(state, batch)
+        return healthy(state, batch, frozen)
+    train_step.trace = healthy.trace
     return train_step
 sft.make_train_step = make_poisoned
 """
