@@ -194,6 +194,7 @@ def test_a_run_ahead_of_its_verdicts_resumes_to_the_same_bits(tmp_path, config):
     assert bits(run(tmp_path / "whole", config, verify=None).params) == bits(whole.params)
 
 
+@pytest.mark.slow
 def test_one_step_off_a_rollout_is_of_the_policy_before_the_update_before_it(tmp_path):
     """The first update is that of a synchronous run; in the second, the policy has moved away from its rollout."""
 
@@ -244,6 +245,7 @@ def test_what_no_rollout_can_be_is_refused():
         dataclasses.replace(CONFIG, importance_cap=0.5)
 
 
+@pytest.mark.slow
 def test_adapters_alone_are_trained_and_a_killed_run_resumes_to_the_same_bits(tmp_path):
     """Policy, reference, PRM and a critic from the PRM share one trunk, which keeps its bits."""
     model = dataclasses.replace(MODEL, lora=LoraConfig(rank=2))

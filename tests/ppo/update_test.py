@@ -75,6 +75,7 @@ def assert_trees_close(a, b, **tolerance):
         np.testing.assert_allclose(x, y, err_msg=jax.tree_util.keystr(path), **tolerance)
 
 
+@pytest.mark.slow
 def test_one_scan_equals_a_hand_loop():
     params, rollout = make_rollout()
     state = new_state(CONFIG, params)

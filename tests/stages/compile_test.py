@@ -69,6 +69,7 @@ def test_every_stage_is_told_and_fits(four_devices, capsys):
     assert programs["sample: decode"]["flops"] > programs["sample: prefill"]["flops"] / 8 * 6
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_ends_with_1_and_the_cheapest_change_that_helps(four_devices, monkeypatch, capsys):
     def with_memory(memory):
         chip = dataclasses.replace(slices.CHIPS["v5e"], memory=memory)

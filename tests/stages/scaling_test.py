@@ -42,6 +42,7 @@ def told(capsys, *topology, **options):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_is_shared_and_a_growing_one_is_not(capsys):
     one, four = told(capsys, "v5e:1x1", "v5e:2x2")
     assert (one["chips"], four["chips"]) == (1, 4)
