@@ -1,4 +1,4 @@
-"""Rows on their way through a network: cut to the width that holds them, and shifted to the choice they belong to.
+"""Rows on their way through a network: grouped by length, cut to what holds them, and shifted to their choice.
 
 `scoring.py`, `update.py`, `critic.py` and `online.py` call this. B batch, T tokens.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 
 def row_widths(widths: tuple[int, ...], length: int) -> tuple[int, ...]:
@@ -33,6 +33,21 @@ def at_narrowest_width(
     branches = [lambda rows, width=width: run(jax.tree.map(lambda x: x[:, :width], rows)) for width in choices]
     longest = jnp.max(jnp.sum(segments > 0, axis=1))
     return jax.lax.switch(jnp.searchsorted(jnp.asarray(choices), longest), branches, rows)
+
+
+def minibatch_rows(
+    lengths: Int[Array, " B"], epochs: int, minibatches: int, key: Key[Array, ""]
+) -> Int[Array, "steps M"]:
+    """Which rows each step takes: each row once an epoch, rows of like length together, in random order."""
+
+    def epoch(key: Key[Array, ""]) -> Int[Array, "minibatches M"]:
+        ties, order = jax.random.split(key)
+        # Noise below one breaks ties between rows of the same length and changes no other order.
+        rows = jnp.argsort(lengths + jax.random.uniform(ties, lengths.shape)).reshape(minibatches, -1)
+        return rows[jax.random.permutation(order, minibatches)]
+
+    rows = jax.vmap(epoch)(jax.random.split(key, epochs))
+    return rows.reshape(epochs * minibatches, -1)
 
 
 def shift_right(x: Float[Array, "B T"]) -> Float[Array, "B T"]:

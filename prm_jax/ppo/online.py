@@ -26,7 +26,7 @@ from prm_jax.models.lora import whole
 from prm_jax.models.policy import boxed_trainable_scorer, scores
 from prm_jax.parallel.shardings import constrain_tree, init_shapes, shardings_in, split_rows, state_shardings
 from prm_jax.ppo.arms import PrmRefreshConfig
-from prm_jax.ppo.forward import at_narrowest_width
+from prm_jax.ppo.forward import at_narrowest_width, minibatch_rows
 from prm_jax.ppo.rollout import Rollout
 from prm_jax.training.auc import roc_auc
 from prm_jax.training.losses import step_loss
@@ -109,7 +109,8 @@ def make_refresh(
     """The refresh `(state, key, frozen=None) -> (state, metrics)`: `steps` gradient steps of `step_loss` on drawn rows.
 
     `frozen` is what `lora.frozen` gives of the PRM. The metrics are the means of those of `step_loss`. The buffers of
-    the PRM and its optimiser are given away. Drawn rows are cut to the narrowest of `widths` that holds them.
+    the PRM and its optimiser are given away. The rows of all steps are drawn at once, so that those of like length go
+    together, each step's cut to the narrowest of `widths` that holds them.
     """
     learn = make_learn(config, model, widths)
 
@@ -139,17 +140,19 @@ def make_learn(config: PrmRefreshConfig, model: ModelConfig, widths: tuple[int, 
             rows = (batch.tokens, batch.segments, batch.positions)
             return step_loss(scores(whole(params, frozen), model, *rows), batch)
 
-        def step(carry: Any, key: Key[Array, ""]) -> tuple[Any, Metrics]:
+        def step(carry: Any, indices: Int[Array, " M"]) -> tuple[Any, Metrics]:
             params, opt_state = carry
-            drawn = jax.random.randint(key, (config.batch_size,), 0, available)
-            batch = split_rows(jax.tree.map(lambda x: x[drawn], rows))
+            batch = split_rows(jax.tree.map(lambda x: x[indices], rows))
             gradients, metrics = at_narrowest_width(
                 lambda rows: jax.grad(loss, has_aux=True)(params, rows), batch, batch.segments, widths
             )
             changes, opt_state = tx.update(gradients, opt_state, params)
             return (optax.apply_updates(params, changes), opt_state), metrics
 
-        learner, metrics = jax.lax.scan(step, learner, jax.random.split(key, config.steps))
+        draw, order = jax.random.split(key)
+        drawn = jax.random.randint(draw, (config.steps * config.batch_size,), 0, available)
+        lengths = jnp.sum(rows.segments[drawn] > 0, axis=1)
+        learner, metrics = jax.lax.scan(step, learner, drawn[minibatch_rows(lengths, 1, config.steps, order)])
         return constrain_tree(learner, lambda mesh: shardings_of(learner, model, mesh)), jax.tree.map(jnp.mean, metrics)
 
     return jax.jit(learn, donate_argnums=0)

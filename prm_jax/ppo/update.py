@@ -184,21 +184,6 @@ def ppo_loss(
     return total, metrics | policy_metrics | value_metrics | entropy_metrics
 
 
-def minibatch_rows(
-    lengths: Int[Array, " B"], epochs: int, minibatches: int, key: Key[Array, ""]
-) -> Int[Array, "steps M"]:
-    """Which rows each step takes: each row once an epoch, rows of like length together, in random order."""
-
-    def epoch(key: Key[Array, ""]) -> Int[Array, "minibatches M"]:
-        ties, order = jax.random.split(key)
-        # Noise below one breaks ties between rows of the same length and changes no other order.
-        rows = jnp.argsort(lengths + jax.random.uniform(ties, lengths.shape)).reshape(minibatches, -1)
-        return rows[jax.random.permutation(order, minibatches)]
-
-    rows = jax.vmap(epoch)(jax.random.split(key, epochs))
-    return rows.reshape(epochs * minibatches, -1)
-
-
 def make_gradient(config: PpoConfig, model: ModelConfig, kind: CriticKind) -> Callable[..., Any]:
     """`(params, critic, batch, kl_coefficient, frozen) -> ((policy gradient, critic gradient), metrics)`.
 
@@ -266,7 +251,7 @@ def make_update(config: PpoConfig, model: ModelConfig, kind: CriticKind) -> Call
             return (params, opt_state, critic_params, critic_opt_state), metrics
 
         lengths = jnp.sum(rows.segments > 0, axis=1)
-        order = minibatch_rows(lengths, config.epochs, config.minibatches, key)
+        order = forward.minibatch_rows(lengths, config.epochs, config.minibatches, key)
         start = (state.params, state.opt_state, state.critic, state.critic_opt_state)
         (params, opt_state, critic_params, critic_opt_state), metrics = jax.lax.scan(step, start, order)
         coefficient = state.kl_coefficient

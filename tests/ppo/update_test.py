@@ -80,7 +80,7 @@ def test_one_scan_equals_a_hand_loop():
     params, rollout = make_rollout()
     state = new_state(CONFIG, params)
     batch, _ = prepare(CONFIG, rollout, state.kl_coefficient)
-    order = update.minibatch_rows(jnp.sum(rollout.segments, axis=1), 2, 2, KEY)
+    order = forward.minibatch_rows(jnp.sum(rollout.segments, axis=1), 2, 2, KEY)
     tx, critic_tx = update.make_optimizers(CONFIG)
     policy, head = state.params, state.critic
     policy_state, head_state = tx.init(policy), critic_tx.init(head)
@@ -115,7 +115,7 @@ def test_narrow_minibatches_give_the_same_gradient():
 
 def test_every_row_is_taken_once_an_epoch_and_neighbours_are_of_like_length():
     lengths = jnp.array([5, 12, 6, 8, 12, 7, 5, 9])
-    order = np.asarray(update.minibatch_rows(lengths, 3, 4, KEY)).reshape(3, 4, 2)
+    order = np.asarray(forward.minibatch_rows(lengths, 3, 4, KEY)).reshape(3, 4, 2)
     for epoch in order:
         assert sorted(epoch.ravel()) == list(range(8))
         assert sorted(tuple(sorted(np.asarray(lengths)[rows])) for rows in epoch) == [(5, 5), (6, 7), (8, 9), (12, 12)]
