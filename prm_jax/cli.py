@@ -318,7 +318,8 @@ def _resolve(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[E
         gin.clear_config()
         used: set[str] = set()
         for file in files:
-            gin.parse_config_file(file, print_includes_and_imports=False)
+            with _silent_search():
+                gin.parse_config_file(file, print_includes_and_imports=False)
             used |= _macros_in_use(gin.config_str())
         if not arguments.gin_file:
             used |= _macros_defined(gin.config_str())  # The run was made with them.
@@ -332,6 +333,21 @@ def _resolve(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[E
     except Exception as error:  # gin raises what the faulty binding raises: any kind, always the user's to mend.
         raise UserError(f"the configuration {', '.join(files)} does not resolve: {error}") from error
     return experiment, arguments.run_dir or f"runs/{experiment.name}"
+
+
+@contextlib.contextmanager
+def _silent_search() -> Iterator[None]:
+    """Gin logs as an error each folder in which it does not find an included file, before it looks into the next."""
+
+    def told(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Path not found: ")
+
+    root = logging.getLogger()
+    root.addFilter(told)
+    try:
+        yield
+    finally:
+        root.removeFilter(told)
 
 
 def _override(binding: str) -> None:

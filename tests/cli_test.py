@@ -118,6 +118,17 @@ def test_a_missing_gin_file(refused):
     assert "'gin/quikstart.gin'" in refused("run", "--gin_file=gin/quikstart.gin")
 
 
+def test_a_configuration_of_elsewhere_is_read_without_a_word_of_where_gin_looked(monkeypatch, tmp_path, caplog):
+    monkeypatch.chdir(tmp_path)
+    arguments, overrides = cli._parse(["sft", f"--gin_file={ROOT / 'gin/quickstart.gin'}"])
+    experiment, _ = cli._resolve(arguments, overrides)
+    assert len(experiment.arms) == 4 and not caplog.records
+
+
+def test_a_report_of_nothing(refused):
+    assert "nothing in" in refused("report", *TINY)
+
+
 def test_a_file_of_problems_that_is_not_there(refused):
     assert "/no/mbpp.jsonl: no such file" in refused(
         "label", "--gin_file=gin/data/mbpp.gin", '--gin.MBPP="/no/mbpp.jsonl"'

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from prm_jax import __version__
+from prm_jax.errors import UserError
 from prm_jax.evaluation import plain
 from prm_jax.evaluation.prm_eval import PrmResult
 from prm_jax.evaluation.score import ScoredProgram
@@ -40,12 +41,19 @@ STAGES = ("label", "tasks", "sft", "prm", "prm_blind", "orm")
 
 
 def report(experiment: Experiment, run_dir: str) -> None:
-    """Writes `<run_dir>/report.html` from the stages that are done, and says where it is."""
+    """Writes `<run_dir>/report.html` from the stages that are done, and says where it is.
+
+    Raises:
+      UserError: if none is done.
+    """
     if not is_first():
         return
     run = RunDirectory(run_dir)
     path = run.folder("report.html")
-    write_report(gather(experiment, run), path)
+    data = gather(experiment, run)
+    if not data.times:
+        raise UserError(f"nothing in {run_dir} is finished: run its stages first, or check --run_dir")
+    write_report(data, path)
     print(f"report: {path}")
 
 
