@@ -77,7 +77,7 @@ def control(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.P
             trainable(policy, model), functools.partial(boxed_trainable_policy, model), optimizer, mesh
         )
         step = make_train_step(sft_loss_of(model), optimizer, seed=experiment.seed, state_shardings=shardings)
-        pass_rate = validation_pass_rate(experiment, run, sandbox)
+        pass_rate = validation_pass_rate(experiment, run, sandbox, learning.validation_samples)
         result = fit(
             dataclasses.replace(learning.fit, patience=0),
             state,

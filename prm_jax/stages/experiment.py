@@ -94,11 +94,14 @@ class LearningConfig:
       fit: length, evaluation and early stopping.
       optimizer: AdamW and its schedule.
       batch_size: packed rows of `TextConfig.max_length` tokens to a step.
+      validation_samples: programs of each validation problem by which a checkpoint of SFT is chosen. Reward models
+        write none.
     """
 
     fit: FitConfig = FitConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: int = 32
+    validation_samples: int = 1
 
     def lasting(self, steps: int) -> LearningConfig:
         """The same for another number of steps; the schedule of the learning rate ends with them."""

@@ -18,10 +18,8 @@ from prm_jax.models.policy import boxed_trainable_policy, token_predictions, wit
 from prm_jax.parallel.shardings import shard_batch
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.pretrained import first_policy
-from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
-    PassRate,
     frozen_parts,
     host_batches,
     load_tokenizer,
@@ -29,7 +27,7 @@ from prm_jax.stages.workbench import (
     model_config,
     save_params,
     sharded_train_state,
-    writer_of,
+    validation_pass_rate,
 )
 from prm_jax.training.data import load_rows
 from prm_jax.training.loop import fit
@@ -77,7 +75,6 @@ def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
     model = model_config(experiment, tokenizer)
     model = model if model.lora.sft else model.without_lora()
     optimizer = make_optimizer(learning.optimizer)
-    validation = problems_of(experiment.problems, "validation")
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
         start = frozen_parts(experiment, run, model, mesh) or first_policy(experiment, model, mesh)
         params = with_adapters(start, model, jax.random.key(seed))
@@ -86,7 +83,7 @@ def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
             trainable(params, model), functools.partial(boxed_trainable_policy, model), optimizer, mesh
         )
         step = make_train_step(sft_loss_of(model), optimizer, seed=seed, state_shardings=shardings)
-        pass_rate = PassRate(writer_of(experiment, tokenizer), validation, 1, sandbox, seed)
+        pass_rate = validation_pass_rate(experiment, run, sandbox, learning.validation_samples)
         result = fit(
             learning.fit,
             state,

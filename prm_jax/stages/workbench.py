@@ -280,10 +280,10 @@ class PassRate:
         return {"pass_at_1": sum(verdict.outcome == Outcome.PASSED for verdict in known) / max(len(known), 1)}
 
 
-def validation_pass_rate(experiment: Experiment, run: RunDirectory, sandbox: Sandbox) -> PassRate:
-    """pass@1 on the validation problems, one program for each: what learning curves and checkpoints go by."""
+def validation_pass_rate(experiment: Experiment, run: RunDirectory, sandbox: Sandbox, samples: int = 1) -> PassRate:
+    """pass@1 on the validation problems: what learning curves and checkpoints go by."""
     problems = problems_of(experiment.problems, "validation")
-    return PassRate(writer_of(experiment, load_tokenizer(run)), problems, 1, sandbox, experiment.seed)
+    return PassRate(writer_of(experiment, load_tokenizer(run)), problems, samples, sandbox, experiment.seed)
 
 
 def token_scorer(params: Any, model: ModelConfig) -> Callable[[TokenBatch], np.ndarray]:
