@@ -17,8 +17,8 @@ from prm_jax.models.lora import frozen, trainable, whole
 from prm_jax.models.policy import boxed_trainable_policy, token_predictions, with_adapters
 from prm_jax.parallel.shardings import shard_batch
 from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.label import problems_for
 from prm_jax.stages.pretrained import first_policy
-from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
     PassRate,
@@ -77,7 +77,7 @@ def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
     model = model_config(experiment, tokenizer)
     model = model if model.lora.sft else model.without_lora()
     optimizer = make_optimizer(learning.optimizer)
-    validation = problems_of(experiment.problems, "validation")
+    validation = problems_for(experiment, run, "validation")
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
         start = frozen_parts(experiment, run, model, mesh) or first_policy(experiment, model, mesh)
         params = with_adapters(start, model, jax.random.key(seed))
