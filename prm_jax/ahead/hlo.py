@@ -1,8 +1,9 @@
 """The collectives of a compiled program, read from its text.
 
-`forecast.py` calls it with `compiled.as_text()`, the program of one device. Three habits of XLA for TPUs are met here:
+`forecast.py` calls it with `compiled.as_text()`, the program of one device. Four habits of XLA for TPUs are met here:
 an asynchronous collective stands in several fusions under one channel, a reduce-scatter is a fusion called
-`all-reduce-scatter` around an all-reduce, and how often a loop runs stands in its condition only.
+`all-reduce-scatter` around an all-reduce, how often a loop runs stands in its condition only, and the counter of a loop
+that was unrolled grows by more than one.
 """
 
 from __future__ import annotations
@@ -110,6 +111,11 @@ def _walk(computations: Mapping[str, list[_Instruction]], name: str, steps: int)
     return found
 
 
+def _names(instruction: _Instruction) -> list[str]:
+    """What it takes."""
+    return re.findall(r"%([\w.\-]+)", instruction.arguments)
+
+
 def _called(rest: str) -> list[tuple[str, str]]:
     return _CALLED.findall(rest)
 
@@ -120,13 +126,29 @@ def _branches(rest: str) -> list[str]:
 
 
 def _trips(loop: _Instruction, computations: Mapping[str, list[_Instruction]], steps: int) -> int:
-    """The constant that the condition compares a counter with, where that is all that it does; else `steps`."""
+    """How often a loop runs whose condition does no more than compare a counter with a constant; else `steps`."""
     if known := re.search(r'known_trip_count":\{"n":"(\d+)"', loop.rest):
         return int(known[1])
-    condition = list(_with_fusions(computations, dict(_called(loop.rest))["condition"]))
+    called = dict(_called(loop.rest))
+    condition = list(_with_fusions(computations, called["condition"]))
     bounds = [int(each.arguments) for each in condition if each.opcode == "constant" and each.arguments.isdigit()]
     compared = sum(each.opcode == "compare" for each in condition)
-    return bounds[0] if compared == len(bounds) == 1 else steps
+    if not compared == len(bounds) == 1:
+        return steps
+    return math.ceil(bounds[0] / _stride(condition, computations[called["body"]]))
+
+
+def _stride(condition: list[_Instruction], body: list[_Instruction]) -> int:
+    """What one run of a loop adds to its counter: 2 where XLA has unrolled a loop of its own, else mostly 1."""
+    read = [re.search(r"index=(\d+)", each.rest) for each in condition if each.opcode == "get-tuple-element"]
+    if len(read) != 1 or read[0] is None or body[-1].opcode != "tuple":
+        return 1
+    made = {each.name: each for each in body}
+    counter = made.get(_names(body[-1])[int(read[0][1])])
+    if counter is None or counter.opcode != "add":
+        return 1
+    added = [made[name].arguments for name in _names(counter) if name in made and made[name].opcode == "constant"]
+    return int(added[0]) if len(added) == 1 and added[0].isdigit() else 1
 
 
 def _with_fusions(computations: Mapping[str, list[_Instruction]], name: str) -> Iterator[_Instruction]:
@@ -138,7 +160,7 @@ def _with_fusions(computations: Mapping[str, list[_Instruction]], name: str) -> 
 
 def _payload(instruction: _Instruction, types: Mapping[str, str]) -> float:
     """Bytes of the larger of operands and results; the type of a start lists both."""
-    taken = sum(_bytes(types.get(name, "")) for name in re.findall(r"%([\w.\-]+)", instruction.arguments))
+    taken = sum(_bytes(types.get(name, "")) for name in _names(instruction))
     given = _bytes(instruction.type) - (taken if instruction.opcode.endswith("-start") else 0)
     return max(taken, given)
 

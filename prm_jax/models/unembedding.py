@@ -93,6 +93,9 @@ def _backwards(remat: bool, kept: Any, cotangents: NextToken) -> tuple[Any, Any,
     gathered = pieces.gathered(table, hidden.dtype)
     to_logprob, to_entropy = (jnp.where(wanted, x, 0.0) / temperature for x in cotangents[:2])
 
+    def grouped(x: Any) -> Any:
+        return x.reshape(groups, -1, *x.shape[1:])
+
     def learn(of_table: Any, number: Any) -> tuple[Any, Any]:
         states = pieces.take(hidden, number)
         by_token = (pieces.take(x, number)[..., None] for x in (normaliser, entropy, to_logprob, to_entropy))
@@ -104,11 +107,15 @@ def _backwards(remat: bool, kept: Any, cotangents: NextToken) -> tuple[Any, Any,
         slope = constrain(slope.astype(hidden.dtype), "batch", "length", "vocab")
         of_states = jnp.einsum("btv,vd->btd", slope, gathered)
         # With the vocabulary last, as the slope has it: XLA would transpose that large array otherwise.
-        more = jnp.einsum("btd,btv->dv", states, slope, preferred_element_type=jnp.float32)
-        return constrain(of_table + more, "embed", "vocab"), of_states
+        more = jnp.einsum("gbtd,gbtv->gdv", grouped(states), grouped(slope), preferred_element_type=jnp.float32)
+        return constrain(of_table + more, "batch", None, "vocab"), of_states
 
-    of_table, of_states = pieces.scan(learn, jnp.zeros(table.shape[::-1], jnp.float32))
-    return pieces.join(of_states), of_table.T.astype(table.dtype), None, None, jnp.zeros_like(temperature)
+    # Of each group of rows that lies on one device: they are summed once, behind the last piece, and not for each.
+    groups = parts(("batch",), wanted.shape[:1])
+    nothing = constrain(jnp.zeros((groups, *table.shape[::-1]), jnp.float32), "batch", None, "vocab")
+    of_groups, of_states = pieces.scan(learn, nothing)
+    of_table = constrain(jnp.sum(of_groups, axis=0), "embed", "vocab").T.astype(table.dtype)
+    return pieces.join(of_states), of_table, None, None, jnp.zeros_like(temperature)
 
 
 next_token.defvjp(_forwards, _backwards)
@@ -132,7 +139,8 @@ class _Pieces:
     def gathered(self, table: Float[Array, "V D"], dtype: Any) -> Float[Array, "V D"]:
         """The table as it is computed with: gathered once, and not for each piece."""
         table = table.astype(dtype)
-        return table if self.count == 1 else constrain(table, "vocab", None)
+        # Cast where it is split: it would be gathered in float32 else, twice as many bytes.
+        return table if self.count == 1 else constrain(constrain(table, "vocab", "embed"), "vocab", None)
 
     def take(self, x: Float[Array, "B T *F"], number: Any) -> Float[Array, "B P *F"]:
         """A piece; zeros behind the end of the rows."""

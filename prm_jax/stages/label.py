@@ -59,12 +59,22 @@ def families(experiment: Experiment) -> dict[str, tuple[list[Problem], LabelConf
     return {"demonstrations": ([*demonstrations], bare), "others": ([*others, *judging], config)}
 
 
+def problems_for(experiment: Experiment, run: RunDirectory, part: str) -> tuple[Problem, ...]:
+    """The problems of one set.
+
+    Where the run was labelled for the same sets, no problem of theirs serves two ends. To make thousands of others only
+    to look for that again would take longer than all else that a stage starts with.
+    """
+    apart = run.is_done_for("label", problems=experiment.problems)
+    return problems_of(experiment.problems, part, apart)
+
+
 def practice_problems(experiment: Experiment, run: RunDirectory) -> tuple[Problem, ...]:
     """RL's problems, with the generated tests that they gained when they were labelled."""
     gained: dict[str, tuple[Test, ...]] = {}
     for path in run.folder("label").glob(f"*/{TESTS}"):
         gained |= read_tests(path)
-    return tuple(each.with_tests(gained.get(each.id, ())) for each in problems_of(experiment.problems, "practice"))
+    return tuple(each.with_tests(gained.get(each.id, ())) for each in problems_for(experiment, run, "practice"))
 
 
 def labelled_programs(run: RunDirectory, split: str) -> list[LabelledProgram]:

@@ -23,13 +23,17 @@ SPLITS = {
     "evaluation": "test",
 }
 
+_STANDS_FOR = {"practice": "demonstrations", "labelled": "practice"}
+"""Which set is taken for one that is empty."""
 
-def problems_of(sets: ProblemSets, part: str) -> tuple[Problem, ...]:
+
+def problems_of(sets: ProblemSets, part: str, apart: bool = False) -> tuple[Problem, ...]:
     """The problems of one set; an empty `practice` is the demonstrations', an empty `labelled` the practice.
 
     Args:
       sets: the experiment's problems.
       part: a field of `ProblemSets`.
+      apart: whether it is known that no problem of these sets serves two ends; then the others are not loaded.
 
     Returns:
       The problems, each with the split that the set stands for.
@@ -37,7 +41,7 @@ def problems_of(sets: ProblemSets, part: str) -> tuple[Problem, ...]:
     Raises:
       UserError: if the set is empty, or a problem serves two of training, validation and evaluation.
     """
-    problems = _load(sets)[part]
+    problems = _load_part(sets, part) if apart else _load(sets)[part]
     if not problems:
         raise UserError(f"the experiment has no {part} problems: bind ProblemSets.{part} to a problem source")
     return problems
@@ -62,14 +66,15 @@ def find_problem(sets: ProblemSets, problem_id: str) -> Problem:
     return known[problem_id]
 
 
+@functools.lru_cache(maxsize=16)
+def _load_part(sets: ProblemSets, part: str) -> tuple[Problem, ...]:
+    problems = tuple(dataclasses.replace(each, split=SPLITS[part]) for each in load_all(getattr(sets, part)))
+    return problems or (_load_part(sets, _STANDS_FOR[part]) if part in _STANDS_FOR else ())
+
+
 @functools.lru_cache(maxsize=4)
 def _load(sets: ProblemSets) -> dict[str, tuple[Problem, ...]]:
-    loaded = {
-        part: tuple(dataclasses.replace(problem, split=split) for problem in load_all(getattr(sets, part)))
-        for part, split in SPLITS.items()
-    }
-    loaded["practice"] = loaded["practice"] or loaded["demonstrations"]
-    loaded["labelled"] = loaded["labelled"] or loaded["practice"]
+    loaded = {part: _load_part(sets, part) for part in SPLITS}
     trained = {problem.id for part, split in SPLITS.items() if split == "train" for problem in loaded[part]}
     validated = {problem.id for problem in loaded["validation"]}
     for part, use, taken in (

@@ -115,6 +115,14 @@ class RunDirectory:
         """Whether the stage has been finished here, for whatever configuration."""
         return (self.folder(stage) / _DONE).exists()
 
+    def is_done_for(self, stage: str, **configuration: Any) -> bool:
+        """Whether the stage has been finished here with these entries of its configuration, whatever the others."""
+        if not self.is_done(stage):
+            return False
+        held = json.loads((self.folder(stage) / _CONFIGURATION).read_text())
+        given = json.loads(json.dumps(resolved(configuration)))
+        return all(held.get(name) == value for name, value in given.items())
+
     def _claim(self, name: str, folder: epath.Path, plain: dict[str, Any]) -> None:
         """Marks the folder with the configuration, or finds it marked with another one."""
         mark = folder / _CONFIGURATION

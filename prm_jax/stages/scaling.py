@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from prm_jax.ahead.forecast import Forecast, forecast
 from prm_jax.ahead.roofline import Roofline, roofline
 from prm_jax.ahead.slices import GIB, Slice, parse_slice, slice_devices
+from prm_jax.errors import UserError
 from prm_jax.parallel.mesh import make_mesh
 from prm_jax.stages.experiment import Experiment
-from prm_jax.stages.programs import programs_named
+from prm_jax.stages.programs import Program, programs_named
 
 Row = tuple[Slice, Forecast, Roofline]
 
@@ -46,14 +48,18 @@ def scaling(
       The exit status: 0.
 
     Raises:
-      UserError: no program has such a name, or a batch does not split over a slice.
+      UserError: no program has such a name, a batch does not split over a slice, or a batch that is to grow would
+        grow by a part.
     """
     del run_dir
     slices = [parse_slice(each) for each in topology]
+    grown = [enlarged(experiment, _times(wanted, slices[0])) if weak else experiment for wanted in slices]
+    # Of all slices before the first is compiled for: minutes are lost else where a batch does not split over the last.
+    tasks = [_programs(*pair, program) for pair in zip(grown, slices, strict=True)]
     rows: list[Row] = []
-    for wanted in slices:
-        grown = enlarged(experiment, wanted.chips // slices[0].chips) if weak else experiment
-        rows += [(wanted, each, roofline(each, wanted)) for each in _forecasts(grown, wanted, program)]
+    for wanted, (mesh, found) in zip(slices, tasks, strict=True):
+        for each in found:
+            rows += _rows(each, mesh, wanted)
     print(plain_json.dumps([as_json(*row) for row in rows], indent=2) if json else "\n".join(as_table(rows)))
     return 0
 
@@ -71,14 +77,29 @@ def enlarged(experiment: Experiment, times: int) -> Experiment:
     return dataclasses.replace(experiment, sft=learning(experiment.sft), prm=learning(experiment.prm), ppo=ppo)
 
 
-def _forecasts(experiment: Experiment, wanted: Slice, names: Sequence[str]) -> list[Forecast]:
+def _times(wanted: Slice, first: Slice) -> int:
+    times, rest = divmod(wanted.chips, first.chips)
+    if rest or not times:
+        raise UserError(
+            f"--weak: {wanted.name} has {wanted.chips} chips, the first slice {first.chips}: give the smallest first, "
+            "and multiples of it"
+        )
+    return times
+
+
+def _programs(experiment: Experiment, wanted: Slice, names: Sequence[str]) -> tuple[Mesh, list[Program]]:
     mesh = make_mesh(experiment.mesh, slice_devices(wanted))
-    found: list[Forecast] = []
-    for program in programs_named(names, experiment, mesh):
-        print(f"compiling {program.name} for {wanted.name}", file=sys.stderr, flush=True)
-        with jax.set_mesh(mesh):
-            found += forecast(program.name, program.trace, program.beside, program.steps, wanted.chip.memory)
-    return found
+    return mesh, programs_named(names, experiment, mesh)
+
+
+def _rows(program: Program, mesh: Mesh, wanted: Slice) -> list[Row]:
+    """Compiles a program; a line to each of its parts, told at once: what is interrupted has not been for nothing."""
+    _tell(f"compiling {program.name} for {wanted.name}")
+    with jax.set_mesh(mesh):
+        found = forecast(program.name, program.trace, program.beside, program.steps, wanted.chip.memory)
+    rows = [(wanted, each, roofline(each, wanted)) for each in found]
+    _tell("\n".join(_joined(_line(*row)) for row in rows))
+    return rows
 
 
 def as_table(rows: list[Row]) -> list[str]:
@@ -88,7 +109,11 @@ def as_table(rows: list[Row]) -> list[str]:
     lines.append(("---",) * len(lines[0]))
     for name in dict.fromkeys(each.name for _, each, _ in rows):
         lines += [_line(*row) for row in rows if row[1].name == name]
-    return [f"| {' | '.join(line)} |" for line in lines]
+    return [_joined(line) for line in lines]
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _line(wanted: Slice, each: Forecast, line: Roofline) -> tuple[str, ...]:
@@ -117,3 +142,7 @@ def as_json(wanted: Slice, each: Forecast, line: Roofline) -> dict[str, Any]:
         | dataclasses.asdict(each)
         | {f"{name}_per_chip": value for name, value in dataclasses.asdict(line).items()}
     )
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

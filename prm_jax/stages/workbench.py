@@ -38,8 +38,8 @@ from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import Completions
 from prm_jax.sampling.stops import before_stop
 from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.label import problems_for
 from prm_jax.stages.pretrained import first_policy, pretrained_config
-from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.text import pretrained
 from prm_jax.text.pretrained import PretrainedTokenizer
@@ -282,7 +282,7 @@ class PassRate:
 
 def validation_pass_rate(experiment: Experiment, run: RunDirectory, sandbox: Sandbox, samples: int = 1) -> PassRate:
     """pass@1 on the validation problems: what learning curves and checkpoints go by."""
-    problems = problems_of(experiment.problems, "validation")
+    problems = problems_for(experiment, run, "validation")
     return PassRate(writer_of(experiment, load_tokenizer(run)), problems, samples, sandbox, experiment.seed)
 
 

@@ -103,6 +103,24 @@ def test_a_counted_loop_runs_as_often_as_its_condition_says():
     assert collectives(program(known, BODY, UNTIL_DONE)) == {"all-reduce": Traffic(12, 12 * 128)}
 
 
+def test_the_counter_of_an_unrolled_loop_grows_by_two():
+    """As a product with a split operand: XLA passes the parts on in a ring, two to a run of its loop."""
+    unrolled = """
+%body (state: (s32[], f32[8,4])) -> (s32[], f32[8,4]) {
+  %two = s32[]{:T(128)} constant(2)
+  %state = (s32[], f32[8,4]{1,0}) parameter(0)
+  %x = f32[8,4]{1,0} get-tuple-element(%state), index=1
+  %i = s32[]{:T(128)} get-tuple-element(%state), index=0
+  %first = f32[8,4]{1,0} collective-permute(%x), channel_id=9, source_target_pairs={{0,1},{1,0}}
+  %second = f32[8,4]{1,0} collective-permute(%first), channel_id=10, source_target_pairs={{0,1},{1,0}}
+  %more = s32[]{:T(128)} add(%i, %two)
+  ROOT %next = (s32[], f32[8,4]{1,0}) tuple(%more, %second)
+}"""
+    assert collectives(program(LOOP, unrolled, COUNTED)) == {"collective-permute": Traffic(30, 30 * 128)}
+    odd = COUNTED.replace("constant(30)", "constant(31)")
+    assert collectives(program(LOOP, unrolled, odd)) == {"collective-permute": Traffic(32, 32 * 128)}
+
+
 def test_a_loop_that_the_data_end_runs_as_often_as_told():
     assert collectives(program(LOOP, BODY, UNTIL_DONE), steps=7) == {"all-reduce": Traffic(7, 7 * 128)}
     assert collectives(program(LOOP, BODY, UNTIL_DONE)) == {}

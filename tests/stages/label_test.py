@@ -1,10 +1,13 @@
 """What the later stages take from labelling."""
 
+import pytest
+
+from prm_jax.errors import UserError
 from prm_jax.labelling.jsonl import TESTS, write_tests
 from prm_jax.problems.problem import Test
 from prm_jax.problems.synthetic import SyntheticSource
 from prm_jax.stages.experiment import Experiment, ProblemSets
-from prm_jax.stages.label import practice_problems
+from prm_jax.stages.label import practice_problems, problems_for
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 
@@ -24,3 +27,15 @@ def test_practice_has_the_tests_that_its_problems_gained(tmp_path):
     assert after[0] == before[0] and after[2] == before[2]
     assert after[1].visible_tests == before[1].visible_tests + gained
     assert after[1].hidden_tests == before[1].hidden_tests
+
+
+def test_sets_are_looked_through_unless_the_run_was_labelled_for_them(tmp_path):
+    """What is labelled is looked through then; sets that were changed since are looked through again."""
+    train = SyntheticSource("train", 3, 2, 2)
+    experiment, run = Experiment("toy", ProblemSets((train,), validation=(train,))), RunDirectory(str(tmp_path))
+    with pytest.raises(UserError, match="also trained on"):
+        problems_for(experiment, run, "validation")
+    run.stage("label", {"problems": SETS, "labels": experiment.labels}, lambda folder: {})
+    with pytest.raises(UserError, match="also trained on"):
+        problems_for(experiment, run, "validation")
+    assert problems_for(Experiment("toy", SETS), run, "practice") == problems_of(SETS, "practice")

@@ -3,6 +3,7 @@
 import pytest
 
 from prm_jax.errors import UserError
+from prm_jax.problems.jsonl import JsonlSource
 from prm_jax.problems.synthetic import SyntheticSource
 from prm_jax.stages.experiment import ProblemSets
 from prm_jax.stages.problem_sets import find_problem, problems_of
@@ -45,6 +46,15 @@ def test_a_problem_on_both_sides_is_refused(trained, held_out):
 def test_validation_and_evaluation_share_no_problem():
     with pytest.raises(UserError, match="validation"):
         problems_of(ProblemSets(demonstrations=(TRAIN,), validation=(TEST,), evaluation=(TEST,)), "evaluation")
+
+
+def test_a_set_is_loaded_alone_where_the_sets_are_known_to_lie_apart():
+    elsewhere = JsonlSource("missing.jsonl")
+    sets = ProblemSets(demonstrations=(TRAIN,), validation=(VALIDATION,), evaluation=(elsewhere,))
+    assert problems_of(sets, "validation", apart=True) == problems_of(SETS, "validation")
+    assert [problem.id for problem in problems_of(sets, "practice", apart=True)] == ids(SETS, "demonstrations")
+    with pytest.raises(UserError, match="missing.jsonl"):
+        problems_of(sets, "validation")
 
 
 def test_an_empty_set_that_is_asked_for_is_named():

@@ -58,6 +58,13 @@ def test_another_configuration_is_refused_by_the_name_of_the_difference(run, giv
     assert sorted(path.name for path in run.folder("sft").iterdir()) == before
 
 
+def test_a_stage_is_done_for_a_part_of_its_configuration(run):
+    assert not run.is_done_for("sft", learning=Inner())
+    run.stage("sft", {"learning": Inner(), "seed": 0}, lambda folder: {})
+    assert run.is_done_for("sft", learning=Inner()) and run.is_done_for("sft", learning=Inner(), seed=0)
+    assert not run.is_done_for("sft", learning=Inner(rate=0.25)) and not run.is_done_for("sft", more=1)
+
+
 def test_half_done_work_goes_on_in_its_folder(run):
     def die(folder):
         (folder / "checkpoint").write_text("half")

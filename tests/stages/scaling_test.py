@@ -61,9 +61,20 @@ def test_batches_grow_with_the_slice():
 
 def test_the_table_has_a_line_to_each_slice(capsys):
     command.scaling(EXPERIMENT, "", ("v5e:1x1", "v5e:1x2"), ("sft",))
-    head, _, first, second = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    head, _, first, second = out.splitlines()
     assert head.count("|") == first.count("|") == second.count("|") == 11
     assert first.startswith("| sft step | v5e:1x1 | 1 |") and second.startswith("| sft step | v5e:1x2 | 2 |")
+    # Each is told as soon as it is known.
+    assert [line for line in err.splitlines() if line.startswith("|")] == [first, second]
+
+
+def test_nothing_is_compiled_where_the_last_slice_cannot_be(capsys):
+    with pytest.raises(UserError, match="8 rows"):
+        command.scaling(EXPERIMENT, "", ("v5e:1x1", "v5e:1x3"), ("sft",))
+    with pytest.raises(UserError, match="--weak: v5e:1x3 has 3 chips, the first slice 2: give the smallest first"):
+        command.scaling(EXPERIMENT, "", ("v5e:1x2", "v5e:1x3"), ("sft",), weak=True)
+    assert "compiling" not in capsys.readouterr().err
 
 
 def test_a_name_that_no_program_has_is_refused():

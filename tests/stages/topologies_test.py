@@ -1,6 +1,7 @@
 """The recipes of gin/topologies/ fit their slices: compiled with libtpu for chips that are not there.
 
-SmolLM2 on one chip is compiled with the slow tests, all others where PRM_JAX_COMPILE_ALL is set: an hour and more.
+SmolLM2 on one chip and on a host of eight is compiled with the slow tests, of the latter what shows how it is split;
+all else where PRM_JAX_COMPILE_ALL is set: an hour and more.
 """
 
 import json
@@ -21,6 +22,7 @@ RECIPES = {
     for path in sorted((ROOT / "gin" / "topologies").glob("*_*x*.gin"))
 }
 SMALLEST = "gin/topologies/smollm2_135m_v5e_1x1.gin"
+ONE_HOST = "gin/topologies/smollm2_135m_v5e_2x4.gin"
 asked_for = pytest.mark.skipif("PRM_JAX_COMPILE_ALL" not in os.environ, reason="PRM_JAX_COMPILE_ALL is not set")
 
 
@@ -77,6 +79,17 @@ def test_the_smallest_recipe_fits(libtpu, capsys):
         "sft step", "sample: prefill", "sample: decode", "ppo update",
     ]  # fmt: skip
     assert not any(each["traffic"] for each in told["programs"])
+
+
+@pytest.mark.slow
+def test_one_host_fits_and_moves_its_parameters_and_gradients(libtpu, capsys):
+    status, told = compiled(ONE_HOST, capsys, "--program", "sft")
+    assert status == 0 and told["fits"] and told["mesh"] == {"data": 4, "fsdp": 2, "tensor": 1}
+    (step,) = told["programs"]
+    moved = {kind: traffic["bytes"] for kind, traffic in step["traffic"].items()}
+    # Parameters are gathered over pairs, gradients summed over all chips: 134.5 million of either, two bytes at least.
+    assert moved["all-gather"] > 134.5e6 * 2
+    assert moved["reduce-scatter"] + moved["all-reduce"] > 134.5e6 * 2
 
 
 @pytest.mark.slow
