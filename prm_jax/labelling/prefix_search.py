@@ -17,10 +17,12 @@ from prm_jax.errors import UserError
 from prm_jax.execution.grade import program_for
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.execution.verdict import Outcome, Program, Verdict
+from prm_jax.labelling.agreement import placed
 from prm_jax.labelling.complete import Complete
 from prm_jax.labelling.label import LabelConfig, run_references
 from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.labelling.rows import Reference, row_of
+from prm_jax.labelling.tally import Tally
 from prm_jax.labelling.variants import executed_steps, failing_labels
 from prm_jax.problems.problem import Problem
 from prm_jax.text.steps import Step, split_steps
@@ -110,6 +112,7 @@ def search_prefixes(
     sandbox: Sandbox,
     config: PrefixSearchConfig,
     labels: LabelConfig,
+    tally: Tally | None = None,
 ) -> list[LabelledProgram | None]:
     """Labels a policy's own programs by what it can still make of their beginnings.
 
@@ -120,6 +123,7 @@ def search_prefixes(
       sandbox: runs programs and references.
       config: how to search and what to keep.
       labels: CPU limits, and the label of what follows the first wrong step.
+      tally: receives where the trace puts the first wrong step of each failing program that is kept.
 
     Returns:
       One entry per sample; None where it is not kept, where its verdict is unknown or flaky, where nothing could be
@@ -144,7 +148,10 @@ def search_prefixes(
     _bisect(searches, complete, sandbox, config, labels)
     for search, coverage in zip(searches, _coverage(searches, sandbox, labels), strict=True):
         if search.low or (not config.revised_only and rates[search.reference.problem.id] > 0):
-            found[search.index] = _row(search, verdicts[search.index], coverage, labels.after_error)
+            verdict = verdicts[search.index]
+            found[search.index] = _row(search, verdict, coverage, labels.after_error)
+            if tally is not None:
+                tally.agreement[placed(search.text, verdict, search.reference, search.wrong, METHOD)] += 1
     return found
 
 
