@@ -123,7 +123,8 @@ def search_prefixes(
       sandbox: runs programs and references.
       config: how to search and what to keep.
       labels: CPU limits, and the label of what follows the first wrong step.
-      tally: receives where the trace puts the first wrong step of each failing program that is kept.
+      tally: receives the number of programs, of flaky and unknown ones, and where the trace puts the first wrong step
+        of each failing one that is kept.
 
     Returns:
       One entry per sample; None where it is not kept, where its verdict is unknown or flaky, where nothing could be
@@ -132,12 +133,16 @@ def search_prefixes(
     problems = {problem.id: problem for problem, _ in samples}
     references = dict(zip(problems, run_references(list(problems.values()), sandbox, labels), strict=True))
     verdicts = sandbox.run([_program(references[problem.id], problem, text, labels) for problem, text in samples])
+    tally = Tally() if tally is None else tally
+    tally.runs["samples"] += len(samples)
     rates = _pass_rates(samples, verdicts)
     found: list[LabelledProgram | None] = [None] * len(samples)
     searches = []
     for i, ((problem, text), verdict) in enumerate(zip(samples, verdicts, strict=True)):
         reference = references[problem.id]
         known = not verdict.flaky and verdict.outcome is not Outcome.UNKNOWN
+        if not known:
+            tally.dropped["flaky" if verdict.flaky else "unknown"] += 1
         rate = rates.get(problem.id, 0.0)
         if reference is None or not known or not config.min_pass_rate <= rate <= config.max_pass_rate:
             continue
@@ -150,8 +155,7 @@ def search_prefixes(
         if search.low or (not config.revised_only and rates[search.reference.problem.id] > 0):
             verdict = verdicts[search.index]
             found[search.index] = _row(search, verdict, coverage, labels.after_error)
-            if tally is not None:
-                tally.agreement[placed(search.text, verdict, search.reference, search.wrong, METHOD)] += 1
+            tally.agreement[placed(search.text, verdict, search.reference, search.wrong, METHOD)] += 1
     return found
 
 

@@ -1,7 +1,7 @@
 """A policy's own programs as rows for a PRM: practice problems in, packed rows with step labels out.
 
 The stage `prm` calls `own_rows`. Programs are labelled by trace against the reference, or by prefix search with the
-policy that wrote them; their ids are those that were sampled. A card that audits their labels stands beside the PRM.
+policy that wrote them; their ids are those that were sampled. A card that audits the search stands beside the PRM.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from prm_jax.text.step_map import prompt_ids
 from prm_jax.text.tokenizer import Tokenizer
 
 CARD = "own_programs"
-"""The card of the policy's own programs, as JSON and as Markdown."""
+"""The card of the programs that prefix search labelled, as JSON and as Markdown."""
 
 _Programs = list[tuple[np.ndarray, np.ndarray]]
 """Ids and labels of each."""
@@ -68,7 +68,7 @@ def own_rows(experiment: Experiment, run: RunDirectory, length: int) -> tuple[To
             programs += own
             blind += bare
             judged += rows
-    if is_first():
+    if config.search.completions and is_first():
         _write_card(run.folder("prm"), judged, tally)
     if not programs:
         raise UserError(
@@ -102,8 +102,6 @@ def _written(
         labelled = search_prefixes(pairs, complete, sandbox, config.search, experiment.labels, tally)
     else:
         labelled = divided(lambda own: label_samples(pairs[own], sandbox, experiment.labels), len(pairs))
-    tally.runs["samples"] += len(pairs)
-    tally.dropped["not labelled"] += labelled.count(None)
     verified = [from_labelled(row) for row in labelled]
     rollout = assemble(prompts, written).replace(known=np.array([entry.known for entry in verified]))
     rows = labelled_rows(rollout, table.ends, label_table(verified, table.ends.shape[1]))

@@ -66,6 +66,7 @@ def test_the_tally_says_where_the_trace_puts_the_wrong_step(sandbox):
     # The two agree that `b = a + 3` is wrong. A policy that cannot go on behind `a` saves less than the trace.
     samples = [(PROBLEM, BAD), (PROBLEM, unknown_name), (PROBLEM, GOOD)]
     search_prefixes(samples, Imitator(), sandbox, REVISED, PLAIN, tally)
+    assert tally.runs == {"samples": 3} and not tally.dropped
 
     def weak(pairs, count, seed):
         return [

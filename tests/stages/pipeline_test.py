@@ -31,14 +31,6 @@ def test_a_run_ends_with_a_report_and_a_result_for_every_arm(tiny_run):
         assert len(samples) == 12 * 2 and len({sample.problem_id for sample in samples}) == 12
 
 
-def test_the_policys_own_programs_have_a_card(tiny_run):
-    card = json.loads((tiny_run / "prm/own_programs.json").read_text())
-    settings = json.loads((tiny_run / "prm/configuration.json").read_text())["samples"]
-    assert card["runs"] == {"samples": settings["problems"] * settings["samples_per_problem"]}
-    assert 0 < card["programs"] == card["runs"]["samples"] - card["dropped"]["not labelled"]
-    assert "| sample | sample |" in (tiny_run / "prm/own_programs.md").read_text()
-
-
 def test_training_stays_off_the_held_out_problems(tiny_run):
     splits = set()
     for family in (tiny_run / "label").iterdir():
