@@ -34,7 +34,8 @@ _BOOT = Path(__file__).with_name("boot.py")
 _IN_FLIGHT_PER_WORKER = 16
 _ATTEMPTS = 2
 _MIN_WALL_SECONDS = 2.0
-_PATIENCE = 120.0  # Seconds, beyond those of its programs, after which a silent supervisor counts as hung.
+_GRACE_SECONDS = 60.0  # Beyond a program's wall-clock limit, before its zygote counts as hung.
+_PATIENCE = 120.0  # Seconds after which a supervisor that tells nothing, not even that programs run, counts as hung.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,8 +191,7 @@ class Sandbox:
                 batch = [waiting.popleft() for _ in range(min(len(waiting), window - len(flying)))]
                 flying.update(batch)
             try:
-                patience = _PATIENCE + max(self._wall_seconds(table[index]) for index in flying)
-                reports = self._exchange([(index, table[index]) for index in batch], patience)
+                reports = self._exchange([(index, table[index]) for index in batch])
             except OSError:
                 self.close()
                 failures.update(flying)
@@ -206,21 +206,21 @@ class Sandbox:
                 verdicts[table[index]] = grading.judge(table[index], report)
         return {program: verdicts[program] for program in table}
 
-    def _exchange(self, batch: list[tuple[int, Program]], patience: float) -> list[tuple[int, bytes]]:
+    def _exchange(self, batch: list[tuple[int, Program]]) -> list[tuple[int, bytes]]:
         """Sends programs, waits for at least one report; raises `OSError` where the supervisor is gone or hangs."""
         process = self._started()
         assert process.stdin is not None and process.stdout is not None
         if batch:
             # Blocks no longer than the supervisor needs to read: it never waits for its own output to be taken.
             frames = [pack(index, self._wall_seconds(program), _payload(program)) for index, program in batch]
-            _write(process.stdin.fileno(), b"".join(frames), patience)
+            _write(process.stdin.fileno(), b"".join(frames), _PATIENCE)
         reports: list[tuple[int, bytes]] = []
         while not reports:
-            _await(process.stdout.fileno(), select.POLLIN, patience)
+            _await(process.stdout.fileno(), select.POLLIN, _PATIENCE)
             data = os.read(process.stdout.fileno(), 1 << 20)
             if not data:
                 raise BrokenPipeError("the supervisor is gone")
-            reports = [(index, report) for index, _, report in self._buffer.feed(data)]
+            reports = [(index, report) for index, _, report in self._buffer.feed(data) if report]
         return reports
 
     def _wall_seconds(self, program: Program) -> float:
@@ -235,6 +235,7 @@ class Sandbox:
                 "memory_bytes": self.config.memory_mb << 20,
                 "output_bytes": self.config.output_bytes,
                 "directory": self._directory,
+                "grace_seconds": _GRACE_SECONDS,
             }
             # What `-I` does, but for the hash seed, which `-I` would ignore; the environment is empty anyway.
             command = [sys.executable, "-P", "-s", "-S", str(_BOOT), json.dumps(config)]

@@ -1,8 +1,9 @@
 """Spreads programs over zygotes and keeps the zygotes alive.
 
-Comes in: job frames on standard input. Goes out: report frames on standard output, in any order. Started by `boot.py`
-in an interpreter of its own; ends when its input ends or its parent is gone. A zygote that dies or hangs is replaced;
-the program that it ran is run once more and then reported as trouble of the sandbox's own.
+Comes in: job frames on standard input. Goes out: report frames on standard output, in any order, and an empty frame
+where programs run and nothing else is to be told. Started by `boot.py` in an interpreter of its own; ends when its
+input ends or its parent is gone. A zygote that dies or hangs is replaced; the program that it ran is run once more and
+then reported as trouble of the sandbox's own.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 
 from prm_jax.execution import zygote
 from prm_jax.execution.frames import REPORT, STATUSES, FrameBuffer, pack
+from prm_jax.execution.zygote import waited_seconds
 
 IN_FLIGHT = 4  # Jobs per zygote: one runs, the others wait in its pipe.
 ATTEMPTS = 2
-GRACE_SECONDS = 60.0  # Beyond a program's wall-clock limit, before its zygote counts as hung.
 BATCH = 8  # Reports that go to the parent together while there is work: each write wakes it.
-IDLE_SECONDS = 5.0  # How often to look whether the parent is alive.
+IDLE_SECONDS = 1.0  # How often to look after parent and zygotes, and to tell the parent that programs run.
 
 
 class Job:
@@ -45,6 +46,7 @@ class Worker:
         self.unsent = b""
         self.buffer = FrameBuffer()
         self.busy_since = 0.0
+        self.grace_seconds = config["grace_seconds"]
         self.pid = os.fork()
         if self.pid == 0:
             _become_zygote(job_source, report_sink, [self.sink, self.source, *others], directory, config)
@@ -81,8 +83,17 @@ class Worker:
 
     @property
     def hung(self) -> bool:
-        """Whether the running job is far beyond its wall-clock limit."""
-        return bool(self.jobs) and time.monotonic() - self.busy_since > self.jobs[0].wall_seconds + GRACE_SECONDS
+        """Whether the running job is far beyond its wall-clock limit; waiting for a core does not count."""
+        if not self.jobs:
+            return False
+        beyond = time.monotonic() - self.busy_since - self.jobs[0].wall_seconds - self.grace_seconds
+        return beyond > 0 and beyond > max(map(waited_seconds, self._children()), default=0.0)
+
+    def _children(self) -> list[int]:
+        """The process of the program, and what it left behind; none where the kernel does not tell."""
+        with contextlib.suppress(OSError), open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
+            return list(map(int, file.read().split()))
+        return []
 
     def end(self) -> None:
         """Kills the zygote, which takes its child along, and closes the pipes."""
@@ -116,6 +127,7 @@ class Supervisor:
         self._waiting: collections.deque[Job] = collections.deque()
         self._unsent = bytearray()
         self._reports = 0
+        self._told = time.monotonic()  # When the parent was last told something.
         self._buffer = FrameBuffer()
         self._open = True
         self._workers: list[Worker] = []
@@ -144,6 +156,7 @@ class Supervisor:
                     for job, payload in finished:
                         self._report(job, payload)
             self._deal()
+            self._reassure()
             self._answer()
         for worker in self._workers:
             worker.end()
@@ -175,6 +188,13 @@ class Supervisor:
         self._unsent += pack(job.identity, 0.0, payload)
         self._reports += 1
 
+    def _reassure(self) -> None:
+        """Has the parent hear something while programs run, however long they take."""
+        runs = any(worker.jobs for worker in self._workers)
+        if runs and time.monotonic() - self._told >= IDLE_SECONDS:
+            self._unsent += b"" if self._unsent else pack(0, 0.0, b"")
+            self._reports = BATCH
+
     def _is_due(self) -> bool:
         """Whether reports are to be sent: enough of them, or the parent may have to bring more work."""
         return bool(self._unsent) and (self._reports >= BATCH or not self._waiting)
@@ -183,6 +203,7 @@ class Supervisor:
         if self._is_due():
             try:
                 del self._unsent[: os.write(1, self._unsent)]
+                self._told = time.monotonic()
                 if not self._unsent:
                     self._reports = 0
             except BlockingIOError:

@@ -138,6 +138,13 @@ def _run(job: bytes, wall_seconds: float, output_bytes: int, confined: confineme
     return _report(status, usage.ru_utime + usage.ru_stime, records)
 
 
+def waited_seconds(pid: int) -> float:
+    """Seconds that a process has waited for a core in its life; 0 where the kernel does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/schedstat") as file:
+        return int(file.read().split()[1]) / 1e9
+    return 0.0
+
+
 def _restrict(pid: int, cores: Iterable[int]) -> None:
     """Has a process, 0 for this one, run on these cores; where the machine does not let it, on those that it may."""
     with _REFUSALS:
@@ -208,10 +215,7 @@ class _Watch:
     def _wall_left(self) -> float:
         """Seconds to the backstop. Waiting for a core does not count: it says how busy the machine is."""
         left = self._deadline - time.monotonic()
-        if left <= 0:
-            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{self._pid}/schedstat") as file:
-                left += int(file.read().split()[1]) / 1e9
-        return left
+        return left if left > 0 else left + waited_seconds(self._pid)
 
     def _cpu(self) -> float:
         try:

@@ -1,7 +1,8 @@
-"""How well the trace agrees with the mutation: where it puts the wrong step of mutants whose edited step is known.
+"""How well the methods agree: where the trace puts the first wrong step of programs that another method labels too.
 
-In: labelled mutants and the references they were made of; out: counts for the card. `label.py` calls it. The trace is
-what labels a policy's own programs, where nobody knows the wrong step; here somebody does.
+In: failing programs, their verdicts and references; out: counts for the card. The trace is what labels a policy's own
+programs, where nobody knows the wrong step. Of mutants somebody does: `label.py` calls `compare`. Of programs that were
+searched the policy's completions tell: `prefix_search.py` calls `placed`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from prm_jax.execution.grade import program_for
 from prm_jax.execution.sandbox import Sandbox
+from prm_jax.execution.verdict import Verdict
 from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.labelling.operators import MUTATION_NAMES
 from prm_jax.labelling.rows import Reference
@@ -31,8 +33,7 @@ def compare(
       sandbox: runs them.
 
     Returns:
-      Counts by `"<method>: <place>"`: the method is `"trace"` or `"diagnostics"`; the place, one of `PLACES`, is where
-      it puts the wrong step. `"same block"`: another step, and of the edited one nothing is said.
+      Counts of what `placed` says.
     """
     verdicts = sandbox.run(
         [
@@ -42,19 +43,36 @@ def compare(
     )
     counts: Counter[str] = Counter()
     for (reference, row), verdict in zip(mutants, verdicts, strict=True):
-        found = first_wrong_step(row.text, verdict, reference.problem.reference, reference.verdict)
-        counts[f"{found.method}: {_place(found, row.edited_step)}"] += 1
+        counts[placed(row.text, verdict, reference, row.edited_step, row.method)] += 1
     return counts
 
 
-def _place(found: FirstError, edited: int) -> str:
+def placed(text: str, verdict: Verdict, reference: Reference, step: int, method: str) -> str:
+    """Where the trace puts the first wrong step of a program, held against the step that another method names.
+
+    Args:
+      text: a failing program.
+      verdict: its verdict, traced.
+      reference: of its problem.
+      step: the wrong step by the other method.
+      method: the other method.
+
+    Returns:
+      `"<trace or diagnostics> against <method>: <place>"`, the place one of `PLACES`. `"same block"`: another step, and
+      nothing is said of the one that the other method names; `"undecided"`: nothing is said at all.
+    """
+    found = first_wrong_step(text, verdict, reference.problem.reference, reference.verdict)
+    return f"{found.method} against {method}: {_place(found, step)}"
+
+
+def _place(found: FirstError, step: int) -> str:
     if found.step < 0:
         return "undecided"
-    if found.step == edited:
+    if found.step == step:
         return "same step"
-    if edited in found.neutral:
+    if step in found.neutral:
         return "same block"
-    return "earlier" if found.step < edited else "later"
+    return "earlier" if found.step < step else "later"
 
 
 def chosen_mutants(rows: Iterable[LabelledProgram], count: int, seed: int) -> list[LabelledProgram]:

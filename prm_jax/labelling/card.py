@@ -27,7 +27,7 @@ def card(rows: Iterable[LabelledProgram], tally: Tally) -> dict[str, Any]:
       `operators`: for each its kind, programs, those that passed, those that only a generated test failed
       (`by_generated`), its labels, and its programs by `outcomes`.
       `surviving_mutants`: see `_survivors`.
-      `agreement`: counts of `agreement.compare`, by method and place.
+      `agreement`: counts of `agreement.placed`, by the two methods and place.
       `inputs`: what became of generated calls, see `generated.generate_tests`.
       `quality`: for each operator the means of the static measures of `quality/` over its first `QUALITY_PROGRAMS`
       programs, those that do not parse (0 in every measure) among them; `quality_by_kind`: the same for all
@@ -110,8 +110,8 @@ def _shares(found: Counter[str]) -> dict[str, float]:
 def _agreement(counts: Counter[str]) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for key, count in sorted(counts.items()):
-        method, place = key.split(": ")
-        found[method][place] = count
+        methods, place = key.split(": ")
+        found[methods][place] = count
     return dict(found)
 
 

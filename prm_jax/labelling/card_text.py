@@ -24,8 +24,8 @@ def summary(card: Mapping[str, Any]) -> list[str]:
         if card["inputs"].get("kept"):
             told += f", the generated ones too: {_percent(survivors['share'])}; {survivors['tests_added']} tests added"
         lines.append(told)
-    for method, places in card["agreement"].items():
-        lines.append(f"{method} on mutants whose wrong step is known: {_counts(_in_order(places))}")
+    for methods, places in card["agreement"].items():
+        lines.append(f"wrong step by {methods}: {_counts(_in_order(places))}")
     flaky, unknown = card["shares"]["flaky"], card["shares"]["unknown"]
     return [*lines, f"flaky {_percent(flaky)}, unknown {_percent(unknown)} of the programs run"]
 
@@ -77,14 +77,15 @@ def _survivors(card: Mapping[str, Any]) -> list[str]:
 
 def _agreement(agreement: Mapping[str, Mapping[str, int]]) -> list[str]:
     told = (
-        "Mutants whose wrong step is the edited one, labelled as a policy's own programs are. Same block: another step "
-        "is blamed and nothing is said of the edited one. Undecided: nothing is said at all."
+        "Where the first method puts the wrong step of failing programs, against where the second does: the edited "
+        "step of a mutant, the first step of a policy's program that its completions could not save. Same block: "
+        "another step is blamed and nothing is said of the second's. Undecided: nothing is said at all."
     )
     rows = [
-        [method, sum(places.values()), *(_percent(places.get(place, 0) / sum(places.values())) for place in PLACES)]
-        for method, places in agreement.items()
+        [methods, sum(places.values()), *(_percent(places.get(place, 0) / sum(places.values())) for place in PLACES)]
+        for methods, places in agreement.items()
     ]
-    return [told, _table(("method", "programs", *PLACES), rows)]
+    return [told, _table(("methods", "programs", *PLACES), rows)]
 
 
 def _quality(quality: Mapping[str, Mapping[str, float]]) -> str:

@@ -17,10 +17,12 @@ from prm_jax.errors import UserError
 from prm_jax.execution.grade import program_for
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.execution.verdict import Outcome, Program, Verdict
+from prm_jax.labelling.agreement import placed
 from prm_jax.labelling.complete import Complete
 from prm_jax.labelling.label import LabelConfig, run_references
 from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.labelling.rows import Reference, row_of
+from prm_jax.labelling.tally import Tally
 from prm_jax.labelling.variants import executed_steps, failing_labels
 from prm_jax.problems.problem import Problem
 from prm_jax.text.steps import Step, split_steps
@@ -110,6 +112,7 @@ def search_prefixes(
     sandbox: Sandbox,
     config: PrefixSearchConfig,
     labels: LabelConfig,
+    tally: Tally | None = None,
 ) -> list[LabelledProgram | None]:
     """Labels a policy's own programs by what it can still make of their beginnings.
 
@@ -120,6 +123,8 @@ def search_prefixes(
       sandbox: runs programs and references.
       config: how to search and what to keep.
       labels: CPU limits, and the label of what follows the first wrong step.
+      tally: receives the number of programs, of flaky and unknown ones, and where the trace puts the first wrong step
+        of each failing one that is kept.
 
     Returns:
       One entry per sample; None where it is not kept, where its verdict is unknown or flaky, where nothing could be
@@ -128,12 +133,16 @@ def search_prefixes(
     problems = {problem.id: problem for problem, _ in samples}
     references = dict(zip(problems, run_references(list(problems.values()), sandbox, labels), strict=True))
     verdicts = sandbox.run([_program(references[problem.id], problem, text, labels) for problem, text in samples])
+    tally = Tally() if tally is None else tally
+    tally.runs["samples"] += len(samples)
     rates = _pass_rates(samples, verdicts)
     found: list[LabelledProgram | None] = [None] * len(samples)
     searches = []
     for i, ((problem, text), verdict) in enumerate(zip(samples, verdicts, strict=True)):
         reference = references[problem.id]
         known = not verdict.flaky and verdict.outcome is not Outcome.UNKNOWN
+        if not known:
+            tally.dropped["flaky" if verdict.flaky else "unknown"] += 1
         rate = rates.get(problem.id, 0.0)
         if reference is None or not known or not config.min_pass_rate <= rate <= config.max_pass_rate:
             continue
@@ -144,7 +153,9 @@ def search_prefixes(
     _bisect(searches, complete, sandbox, config, labels)
     for search, coverage in zip(searches, _coverage(searches, sandbox, labels), strict=True):
         if search.low or (not config.revised_only and rates[search.reference.problem.id] > 0):
-            found[search.index] = _row(search, verdicts[search.index], coverage, labels.after_error)
+            verdict = verdicts[search.index]
+            found[search.index] = _row(search, verdict, coverage, labels.after_error)
+            tally.agreement[placed(search.text, verdict, search.reference, search.wrong, METHOD)] += 1
     return found
 
 

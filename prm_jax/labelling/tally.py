@@ -21,9 +21,9 @@ class Tally:
     Attributes:
       skipped: the reason for each problem whose reference could not be used.
       dropped: number of programs without a row, by reason: `"flaky"`, `"unknown"`, `"broken refactoring"`, …
-      runs: number of programs that were run: `"references"`, `"demonstrations"`, `"variants"`.
+      runs: number of programs that were run: `"references"`, `"demonstrations"`, `"variants"`, `"samples"`.
       inputs: what became of generated calls, see `generated.generate_tests`.
-      agreement: where the trace put the first wrong step of mutants, see `agreement.py`.
+      agreement: where the trace put the first wrong step, against another method; see `agreement.py`.
       tests: the generated tests that each problem gained.
     """
 

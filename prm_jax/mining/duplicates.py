@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -38,7 +39,6 @@ class Neighbours:
             raise UserError(
                 'mining needs the package datasketch, which is not installed: pip install "prm_jax[mining]"'
             ) from error
-        self._library: Any = datasketch
         self._similarity = similarity
         # Tuned for a lower threshold than is asked for, as it would else miss some of those just above.
         self._index = datasketch.MinHashLSH(threshold=0.8 * similarity, num_perm=_PERMUTATIONS)
@@ -48,19 +48,23 @@ class Neighbours:
         """Whether a text with these shingles is close to one that was added."""
         if not shingles:
             return False
-        found = self._index.query(self._sketch(shingles))
+        found = self._index.query(_sketch(shingles))
         return any(_jaccard(shingles, self._shingles[index]) >= self._similarity for index in found)
 
     def add(self, shingles: frozenset[str]) -> None:
         """Adds a text."""
         if shingles:
-            self._index.insert(len(self._shingles), self._sketch(shingles))
+            self._index.insert(len(self._shingles), _sketch(shingles))
             self._shingles.append(shingles)
 
-    def _sketch(self, shingles: frozenset[str]) -> Any:
-        sketch = self._library.MinHash(num_perm=_PERMUTATIONS, seed=1)
-        sketch.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in sorted(shingles)])
-        return sketch
+
+@functools.lru_cache(maxsize=2)  # The code and the words of one problem, which are looked for and then added.
+def _sketch(shingles: frozenset[str]) -> Any:
+    import datasketch
+
+    sketch = datasketch.MinHash(num_perm=_PERMUTATIONS, seed=1)
+    sketch.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in sorted(shingles)])
+    return sketch
 
 
 class _Known:

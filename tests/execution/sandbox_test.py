@@ -171,6 +171,52 @@ def test_a_supervisor_that_hangs_is_started_again_and_given_up_if_it_hangs_again
         assert sandbox.run([right])[0].outcome == Outcome.UNKNOWN
 
 
+def test_a_supervisor_whose_programs_take_long_is_not_given_up(monkeypatch) -> None:
+    monkeypatch.setattr(sandbox_module, "_PATIENCE", 2.5)
+    with Sandbox(SandboxConfig(workers=1, rerun_share=0.0)) as sandbox:
+        slow = program("import time\n\ndef f():\n    time.sleep(3.5)\n", ("f()", "None"), cpu_seconds=1.0)
+        started = time.monotonic()
+        assert sandbox._execute([slow])[slow].outcome == Outcome.PASSED
+        assert time.monotonic() - started < 6  # It was run once.
+
+
+def test_a_zygote_that_hangs_is_replaced(monkeypatch) -> None:
+    monkeypatch.setattr(sandbox_module, "_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(sandbox_module, "_MIN_WALL_SECONDS", 0.5)
+    with Sandbox(SandboxConfig(workers=1, rerun_share=0.0)) as sandbox:
+        assert run(sandbox, "x = 1\n", ("x", "1")).outcome == Outcome.PASSED
+        assert sandbox._process is not None
+        (zygote,) = _children(sandbox._process.pid)
+        os.kill(zygote, signal.SIGSTOP)
+        assert run(sandbox, "x = 2\n", ("x", "2"), cpu_seconds=0.01).outcome == Outcome.PASSED
+        assert _children(sandbox._process.pid) != [zygote]
+
+
+def test_a_zygote_whose_program_waits_for_a_core_does_not_hang(monkeypatch) -> None:
+    monkeypatch.setattr(sandbox_module, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(sandbox_module, "_MIN_WALL_SECONDS", 1.0)
+    core = min(os.sched_getaffinity(0))
+    spin = "import time\n\ndef f(seconds):\n    while time.process_time() < seconds:\n        pass\n"
+    slow = program(spin, ("f(0.6)", "None"), cpu_seconds=2.0)
+    # The supervisor looks after its zygotes whenever one of them reports.
+    others = [program(f"{spin}#{i}\n", ("f(0.02)", "None"), cpu_seconds=2.0) for i in range(30)]
+    busy = [subprocess.Popen(["taskset", "-c", str(core), sys.executable, "-c", "while 1: 0"]) for _ in range(2)]
+    affinity = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {core})
+        with Sandbox(SandboxConfig(workers=2, rerun_share=0.0, wall_factor=0.01)) as sandbox:
+            sandbox.tier()
+            began = time.monotonic()
+            found = sandbox._execute([slow, *others])
+        assert time.monotonic() - began > 1.0
+        assert {verdict.outcome for verdict in found.values()} == {Outcome.PASSED}
+    finally:
+        os.sched_setaffinity(0, affinity)
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
 def test_a_killed_supervisor_is_started_again() -> None:
     with Sandbox(SandboxConfig(workers=1)) as sandbox:
         assert run(sandbox, "x = 1\n", ("x", "1")).outcome == Outcome.PASSED

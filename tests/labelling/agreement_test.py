@@ -33,7 +33,12 @@ def test_places(sandbox):
     earlier, later = (mutant(wrong.text, edited) for edited in (3, 1))
     unknown = mutant(REFERENCE.replace("total * 2", "totl * 2"), 2)
     told = compare([(reference, row) for row in (wrong, earlier, later, unknown)], [0.5] * 4, sandbox)
-    assert told == {"trace: same step": 1, "trace: earlier": 1, "trace: later": 1, "diagnostics: same step": 1}
+    assert told == {
+        "trace against mutation: same step": 1,
+        "trace against mutation: earlier": 1,
+        "trace against mutation: later": 1,
+        "diagnostics against mutation: same step": 1,
+    }
 
 
 def test_only_mutants_that_fail_the_problems_own_tests_are_compared():

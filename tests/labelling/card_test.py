@@ -44,7 +44,8 @@ def audited():
     rows = [right, killed, late, late, other, row(GOOD, "rename_local"), row(GOOD, "reference")]
     tally = Tally(
         dropped=Counter(flaky=1, unknown=2), runs=Counter(variants=8, references=2), inputs=Counter(kept=9),
-        agreement=Counter({"trace: same step": 3, "trace: later": 1}), tests={"p/1": (Test("f(1)", "2"),)},
+        agreement=Counter({"trace against mutation: same step": 3, "trace against mutation: later": 1}),
+        tests={"p/1": (Test("f(1)", "2"),)},
     )  # fmt: skip
     return card(rows, tally)
 
@@ -77,10 +78,10 @@ def test_the_card_in_words():
     assert text.startswith("# Step labels: toy\n")
     assert "| off_by_one | mutant | 5 | 1 | 2 | 1 | 4 | 0 | passed 1, timeout 1, wrong_answer 3 |" in text
     assert "| p/1 | 75.0 % | 25.0 % | 1 |" in text
-    assert "| trace | 4 | 75.0 % | 0.0 % | 0.0 % | 25.0 % | 0.0 % |" in text
+    assert "| trace against mutation | 4 | 75.0 % | 0.0 % | 0.0 % | 25.0 % | 0.0 % |" in text
     assert summary(audited())[1:] == [
         "mutants that pass their problem's own tests: 60.0 %, the generated ones too: 20.0 %; 1 tests added",
-        "trace on mutants whose wrong step is known: same step 3, later 1",
+        "wrong step by trace against mutation: same step 3, later 1",
         "flaky 10.0 %, unknown 20.0 % of the programs run",
     ]
     assert not any("generated" in line for line in summary(card([row(GOOD, "off_by_one")], Tally())))

@@ -7,6 +7,7 @@ from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.labelling.label import LabelConfig
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.labelling.prefix_search import PrefixSearchConfig, search_prefixes
+from prm_jax.labelling.tally import Tally
 from prm_jax.problems.problem import Problem, Test
 
 N, W, R = Label.NEUTRAL, Label.WRONG, Label.RIGHT
@@ -57,6 +58,28 @@ def test_the_first_step_that_cannot_be_saved_is_wrong(sandbox):
     assert len(policy.asked) == 3 and all(prefix.endswith("\n") for (prefix,) in policy.asked)
     (row,) = search(sandbox, [BAD], labels=LabelConfig(after_error="wrong"))
     assert row.labels == (R, R, N) + (W,) * 6
+
+
+def test_the_tally_says_where_the_trace_puts_the_wrong_step(sandbox):
+    tally = Tally()
+    unknown_name = GOOD.replace("c = b * 2", "c = d * 2")
+    # The two agree that `b = a + 3` is wrong. A policy that cannot go on behind `a` saves less than the trace.
+    samples = [(PROBLEM, BAD), (PROBLEM, unknown_name), (PROBLEM, GOOD)]
+    search_prefixes(samples, Imitator(), sandbox, REVISED, PLAIN, tally)
+    assert tally.runs == {"samples": 3} and not tally.dropped
+
+    def weak(pairs, count, seed):
+        return [
+            ["no"] if "b =" in prefix else Imitator()([(problem, prefix)], count, seed)[0] for problem, prefix in pairs
+        ]
+
+    late = GOOD.replace("return c", "return b")
+    search_prefixes([(PROBLEM, late)], weak, sandbox, REVISED, PLAIN, tally)
+    assert tally.agreement == {
+        "trace against prefix_search: same step": 1,
+        "diagnostics against prefix_search: same step": 1,
+        "trace against prefix_search: later": 1,
+    }
 
 
 def test_all_programs_are_one_batch_in_each_round(sandbox):
