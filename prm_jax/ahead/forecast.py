@@ -25,7 +25,8 @@ class Forecast:
       bytes: on the fullest device: arguments, results, temporaries and code, with what stays there beside them.
       memory: bytes that a program may use there.
       flops: of matrix products on all devices together.
-      traffic: collectives by kind, on each device; None where the program was too large to be compiled to its end.
+      traffic: collectives by kind, on each device; None where the program was too large to be compiled to its end, or
+        jaxlib cannot write down what libtpu made.
     """
 
     name: str
@@ -78,7 +79,11 @@ def _work(jaxpr: Any, text: str | None, steps: int) -> tuple[float, dict[str, Tr
 
 
 def _compile(traced: Any) -> tuple[float, str | None]:
-    """Bytes on each device and the text, which there is not where the compiler finds that memory does not suffice."""
+    """Bytes on each device and the text.
+
+    There is none where the compiler finds that memory does not suffice, nor where libtpu, which is younger than jaxlib,
+    has put an instruction into the program that jaxlib does not read.
+    """
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
@@ -88,7 +93,10 @@ def _compile(traced: Any) -> tuple[float, str | None]:
     stats = compiled.memory_analysis()
     given = stats.output_size_in_bytes - stats.alias_size_in_bytes
     size = stats.argument_size_in_bytes + given + stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
-    return size, compiled.as_text()
+    try:
+        return size, compiled.as_text()
+    except jax.errors.JaxRuntimeError:
+        return size, None
 
 
 def bytes_wanted(message: str) -> float | None:
