@@ -6,7 +6,9 @@ The command `compile` calls it for every program of a run. All figures are read 
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import re
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +27,7 @@ class Forecast:
       bytes: on the fullest device: arguments, results, temporaries and code, with what stays there beside them.
       memory: bytes that a program may use there.
       flops: of matrix products on all devices together.
-      traffic: collectives by kind, on each device; None where the program was too large to be compiled to its end, or
-        jaxlib cannot write down what libtpu made.
+      traffic: collectives by kind, on each device; None where the program was too large to be compiled to its end.
     """
 
     name: str
@@ -79,24 +80,28 @@ def _work(jaxpr: Any, text: str | None, steps: int) -> tuple[float, dict[str, Tr
 
 
 def _compile(traced: Any) -> tuple[float, str | None]:
-    """Bytes on each device and the text.
-
-    There is none where the compiler finds that memory does not suffice, nor where libtpu, which is younger than jaxlib,
-    has put an instruction into the program that jaxlib does not read.
-    """
-    try:
-        compiled = traced.lower().compile()
-    except jax.errors.JaxRuntimeError as error:
-        if (used := bytes_wanted(str(error))) is None:
-            raise
-        return used, None
+    """Bytes on each device and the text, which there is not where the compiler finds that memory does not suffice."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            compiled = traced.lower().compile({"xla_dump_to": folder, "xla_dump_hlo_as_text": True})
+        except jax.errors.JaxRuntimeError as error:
+            if (used := bytes_wanted(str(error))) is None:
+                raise
+            return used, None
+        text = _text(compiled, pathlib.Path(folder))
     stats = compiled.memory_analysis()
     given = stats.output_size_in_bytes - stats.alias_size_in_bytes
     size = stats.argument_size_in_bytes + given + stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
+    return size, text
+
+
+def _text(compiled: Any, folder: pathlib.Path) -> str:
+    """What the compiler made, in jaxlib's words; in its own where it is libtpu and younger than jaxlib can read."""
     try:
-        return size, compiled.as_text()
+        return compiled.as_text()
     except jax.errors.JaxRuntimeError:
-        return size, None
+        (written,) = folder.glob("*.after_optimizations.txt")
+        return written.read_text()
 
 
 def bytes_wanted(message: str) -> float | None:
