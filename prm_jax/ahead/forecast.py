@@ -81,26 +81,27 @@ def _work(jaxpr: Any, text: str | None, steps: int) -> tuple[float, dict[str, Tr
 
 def _compile(traced: Any) -> tuple[float, str | None]:
     """Bytes on each device and the text, which there is not where the compiler finds that memory does not suffice."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            compiled = traced.lower().compile({"xla_dump_to": folder, "xla_dump_hlo_as_text": True})
-        except jax.errors.JaxRuntimeError as error:
-            if (used := bytes_wanted(str(error))) is None:
-                raise
-            return used, None
-        text = _text(compiled, pathlib.Path(folder))
+    lowered = traced.lower()
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if (used := bytes_wanted(str(error))) is None:
+            raise
+        return used, None
     stats = compiled.memory_analysis()
     given = stats.output_size_in_bytes - stats.alias_size_in_bytes
     size = stats.argument_size_in_bytes + given + stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
-    return size, text
-
-
-def _text(compiled: Any, folder: pathlib.Path) -> str:
-    """What the compiler made, in jaxlib's words; in its own where it is libtpu and younger than jaxlib can read."""
     try:
-        return compiled.as_text()
+        return size, compiled.as_text()
     except jax.errors.JaxRuntimeError:
-        (written,) = folder.glob("*.after_optimizations.txt")
+        return size, _dumped(lowered)
+
+
+def _dumped(lowered: Any) -> str:
+    """The text in the compiler's own words: a younger libtpu makes instructions that jaxlib does not read."""
+    with tempfile.TemporaryDirectory() as folder:
+        lowered.compile({"xla_dump_to": folder, "xla_dump_hlo_as_text": True})
+        (written,) = pathlib.Path(folder).glob("*.after_optimizations.txt")
         return written.read_text()
 
 
