@@ -6,7 +6,9 @@ The command `compile` calls it for every program of a run. All figures are read 
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import re
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -79,8 +81,9 @@ def _work(jaxpr: Any, text: str | None, steps: int) -> tuple[float, dict[str, Tr
 
 def _compile(traced: Any) -> tuple[float, str | None]:
     """Bytes on each device and the text, which there is not where the compiler finds that memory does not suffice."""
+    lowered = traced.lower()
     try:
-        compiled = traced.lower().compile()
+        compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if (used := bytes_wanted(str(error))) is None:
             raise
@@ -88,7 +91,18 @@ def _compile(traced: Any) -> tuple[float, str | None]:
     stats = compiled.memory_analysis()
     given = stats.output_size_in_bytes - stats.alias_size_in_bytes
     size = stats.argument_size_in_bytes + given + stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
-    return size, compiled.as_text()
+    try:
+        return size, compiled.as_text()
+    except jax.errors.JaxRuntimeError:
+        return size, _dumped(lowered)
+
+
+def _dumped(lowered: Any) -> str:
+    """The text in the compiler's own words: a younger libtpu makes instructions that jaxlib does not read."""
+    with tempfile.TemporaryDirectory() as folder:
+        lowered.compile({"xla_dump_to": folder, "xla_dump_hlo_as_text": True})
+        (written,) = pathlib.Path(folder).glob("*.after_optimizations.txt")
+        return written.read_text()
 
 
 def bytes_wanted(message: str) -> float | None:

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from prm_jax.ahead.hlo import collectives
 from prm_jax.models import unembedding
 from prm_jax.models.unembedding import NextToken, all_logits, next_token
+from prm_jax.parallel.mesh import MeshConfig, make_mesh
 
 BATCH, LENGTH, WIDTH, VOCAB = 3, 7, 4, 11
 
@@ -51,6 +53,28 @@ def test_pieces_have_the_gradients_of_whole_logits(columns):
     for found, expected in zip(gradients(next_token), gradients(from_whole_logits), strict=True):
         assert np.abs(expected).max() > 0.1
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_devices_sum_the_gradient_of_the_table_once(monkeypatch):
+    """Whatever the number of pieces; and it is the gradient of one device."""
+    hidden, table, targets, _ = arrays()
+    hidden, targets = (jnp.concatenate([x, x[:1]]) for x in (hidden, targets))
+    wanted = jnp.ones(targets.shape, bool)
+
+    def gradient(table):
+        return jax.grad(lambda table: jnp.sum(jnp.sin(next_token(hidden, table, targets, wanted).logprobs)))(table)
+
+    expected, reduced = gradient(table), []
+    for size in (2**20, 1):
+        monkeypatch.setattr(unembedding, "PIECE_BYTES", size)
+        with jax.set_mesh(make_mesh(MeshConfig(2, 2, 1), jax.devices()[:4])):
+            compiled = jax.jit(lambda table: gradient(table)).lower(table).compile()
+            np.testing.assert_allclose(compiled(table), expected, atol=1e-5)
+        moved = collectives(compiled.as_text())
+        reduced.append(sum(moved[kind].bytes for kind in ("all-reduce", "reduce-scatter") if kind in moved))
+    whole, in_pieces = reduced
+    # How many tokens the longest row has is all that is added.
+    assert whole >= table.nbytes and in_pieces - whole < table.nbytes / 2
 
 
 def test_pieces_of_which_nothing_is_wanted_are_not_computed(monkeypatch):
