@@ -51,6 +51,8 @@ def compile(
         _tell(f"compiling {each.name}")
         parts = _forecast(each, mesh, wanted)
         found += parts
+        for part in parts:  # Told at once: what is interrupted has not been for nothing.
+            _tell(f"{part.name}: {part.bytes / GIB:.2f} of {part.memory / GIB:.2f} GiB")
         if not parts[0].fits:
             remedies[each.name] = _remedy(each, experiment, devices, wanted)
     if json:
