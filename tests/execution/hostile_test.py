@@ -24,7 +24,7 @@ FILES = {str(path.relative_to(ROOT).with_suffix("")): path for path in sorted(RO
 TESTS = (Test("f(0)", "17"), Test("f(1)", "[2, 3]"), Test("f(2)", "7919"))
 HONEST = "def f(x):\n    return [17, [2, 3], 7919][x]\n"
 BAIT = Path("/tmp/hostile-bait/file")  # Named in the programs.
-PORT = 27913  # The same; below the ports that systems hand out themselves.
+PORT = "27913"  # The same; a free one is put in its place.
 
 
 def marked(name: str, mark: str) -> str | None:
@@ -33,8 +33,9 @@ def marked(name: str, mark: str) -> str | None:
     return found and found[1]
 
 
-def program(name: str) -> Program:
-    return Program(FILES[name].read_text(), TESTS, cpu_seconds=float(marked(name, "cpu") or 0.2))
+def program(name: str, port: int) -> Program:
+    text = FILES[name].read_text().replace(PORT, str(port))
+    return Program(text, TESTS, cpu_seconds=float(marked(name, "cpu") or 0.2))
 
 
 def surroundings() -> dict[str, object]:
@@ -71,12 +72,13 @@ class Battle:
         BAIT.write_text("bait")
         BAIT.chmod(0o600)
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            udp.bind(tcp.getsockname())
             for listener in (tcp, udp):
-                listener.bind(("127.0.0.1", PORT))
                 listener.setblocking(False)
             tcp.listen()
             self.before = surroundings()
-            programs = [program(name) for name in FILES]
+            programs = [program(name, tcp.getsockname()[1]) for name in FILES]
             honest = [Program(f"{HONEST}# {n}\n", TESTS) for n in range(len(programs) // 4)]
             mixed = [each for n, hostile in enumerate(programs) for each in (hostile, *honest[n // 4 : n // 4 + 1])]
             found = dict(zip(mixed, sandbox.run(mixed), strict=True))
