@@ -23,8 +23,8 @@ ROOT = Path(__file__).with_name("hostile")
 FILES = {str(path.relative_to(ROOT).with_suffix("")): path for path in sorted(ROOT.glob("*/*.py"))}
 TESTS = (Test("f(0)", "17"), Test("f(1)", "[2, 3]"), Test("f(2)", "7919"))
 HONEST = "def f(x):\n    return [17, [2, 3], 7919][x]\n"
-BAIT = Path("/tmp/hostile-bait/file")  # Named in the programs.
-PORT = "27913"  # The same; a free one is put in its place.
+BAIT = Path(f"/tmp/bait-{os.getpid()}/file")  # Several processes may test at once.
+NAMED = {"bait": "/tmp/hostile-bait/file", "port": "27913"}  # In the programs, where ours are put in their place.
 
 
 def marked(name: str, mark: str) -> str | None:
@@ -34,7 +34,7 @@ def marked(name: str, mark: str) -> str | None:
 
 
 def program(name: str, port: int) -> Program:
-    text = FILES[name].read_text().replace(PORT, str(port))
+    text = FILES[name].read_text().replace(NAMED["bait"], str(BAIT)).replace(NAMED["port"], str(port))
     return Program(text, TESTS, cpu_seconds=float(marked(name, "cpu") or 0.2))
 
 
