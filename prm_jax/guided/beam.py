@@ -45,6 +45,7 @@ def beam_search(extend: Extend, score: ScoreDrafts, config: GuidedConfig) -> Com
     """
 
     def search(problems: Sequence[Problem], samples: int, seed: int) -> list[list[str]]:
+        """The `Complete` that is given back."""
         width = max(config.beam_width, samples)
         beams = [[Draft()] for _ in problems]
         for line in range(config.max_lines):

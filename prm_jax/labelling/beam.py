@@ -122,7 +122,7 @@ def run_labelling(
     progress: Progress | None = None,
     rewrites: Mapping[str, Sequence[Edit]] | None = None,
 ) -> epath.Path:
-    """Labels problems and writes `labelled-XXXXX-of-XXXXX.jsonl`, `generated_tests.jsonl` and the card.
+    """Labels problems and writes `labelled-00000-of-….jsonl`, `generated_tests.jsonl` and the card.
 
     Args:
       problems: the problems of all splits; the rows keep the split.

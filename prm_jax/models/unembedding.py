@@ -97,6 +97,7 @@ def _backwards(remat: bool, kept: Any, cotangents: NextToken) -> tuple[Any, Any,
         return x.reshape(groups, -1, *x.shape[1:])
 
     def learn(of_table: Any, number: Any) -> tuple[Any, Any]:
+        """One piece: its share of the table's gradient is added, and the gradient of its states given."""
         states = pieces.take(hidden, number)
         by_token = (pieces.take(x, number)[..., None] for x in (normaliser, entropy, to_logprob, to_entropy))
         norm, spread, of_logprob, of_entropy = by_token

@@ -198,6 +198,8 @@ def make_gradient(config: PpoConfig, model: ModelConfig, kind: CriticKind) -> Ca
         kl_coefficient: Float[Array, ""],
         frozen: dict[str, Any] | None = None,
     ) -> Any:
+        """The function that is given back; one forward and one backward pass serve both networks."""
+
         def loss(params: Any, critic_params: Any, batch: Minibatch) -> tuple[Float[Array, ""], Metrics]:
             networks = whole(params, frozen), critic.with_frozen(kind, critic_params, frozen)
             return ppo_loss(*networks, batch, kl_coefficient, config=config, model=model, kind=kind)
