@@ -1,7 +1,7 @@
 """Whether a compiled program fits on this machine's devices: told before it runs, and refused if it does not.
 
-`training/loop.py` asks for its step, `ppo/learner.py` for its update. What is compiled for the answer is what runs
-later: JAX keeps it.
+`training/loop.py` asks for its step, `ppo/learner.py` for all that an update calls, `sampling/engine.py` for decoding.
+What is compiled for the answer is what runs later: JAX keeps it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import jax
 
 from prm_jax.ahead.forecast import bytes_wanted
+from prm_jax.ahead.slices import GIB
 from prm_jax.errors import UserError
 
-GIB = 2**30
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 
 

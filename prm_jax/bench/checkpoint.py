@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax.batches import TokenBatch
-from prm_jax.errors import UserError
+from prm_jax.bench.arguments import require_positive
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import init_policy, token_predictions
 from prm_jax.training.checkpoint import Checkpointer
@@ -73,9 +73,7 @@ def run(width: int = 256, layers: int = 4, saves: int = 5, every: int = 10, fold
     Raises:
       UserError: one of the numbers is not positive.
     """
-    for name, number in (("width", width), ("layers", layers), ("saves", saves), ("every", every)):
-        if number < 1:
-            raise UserError(f"--{name}={number}: expected a positive number")
+    require_positive(width=width, layers=layers, saves=saves, every=every)
     state, train_step, batch = _training(width, layers)
     megabytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 1e6
     with tempfile.TemporaryDirectory(dir=folder) as place, Checkpointer(place) as checkpoints:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from prm_jax.errors import UserError
+from prm_jax.bench.arguments import require_positive
 from prm_jax.execution.grade import program_for
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.verdict import Program
@@ -91,8 +91,7 @@ def run(mbpp: str | None = None, programs: int = 2000) -> list[Measurement]:
     Raises:
       UserError: if `programs` is not positive, MBPP cannot be read, or this machine confines too weakly.
     """
-    if programs < 1:
-        raise UserError(f"--programs={programs}: expected a positive number")
+    require_positive(programs=programs)
     kinds = {"synthetic": SyntheticSource("train", programs // _PROBLEM_VARIANTS + 1, 4, 8).load()}
     if mbpp:
         kinds["MBPP"] = MbppSource(mbpp, tuple(SPLIT_TASKS)).load()

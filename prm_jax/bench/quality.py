@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from prm_jax.errors import UserError
+from prm_jax.bench.arguments import require_positive
 from prm_jax.problems.mbpp import SPLIT_TASKS, MbppSource
 from prm_jax.problems.problem import Problem
 from prm_jax.problems.synthetic import SyntheticSource
@@ -96,8 +96,7 @@ def run(mbpp: str | None = None, programs: int = 2000) -> list[Measurement]:
     Raises:
       UserError: if `programs` is not positive, or MBPP cannot be read.
     """
-    if programs < 1:
-        raise UserError(f"--programs={programs}: expected a positive number")
+    require_positive(programs=programs)
     kinds = {"synthetic": SyntheticSource("train", programs, 4, 8).load()}
     if mbpp:
         kinds["MBPP references"] = MbppSource(mbpp, tuple(SPLIT_TASKS)).load()[:programs]

@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Sequence
 
+from prm_jax.bench.arguments import require_positive
 from prm_jax.bench.executors import EXECUTORS, Executor, installed
-from prm_jax.errors import UserError
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.verdict import Outcome, Program
 from prm_jax.problems.mbpp import SPLIT_TASKS, MbppSource
@@ -73,8 +73,7 @@ def run(mbpp: str | None = None, programs: int = 2000) -> list[Measurement]:
     Raises:
       UserError: if `programs` is not positive, MBPP cannot be read, or this machine confines too weakly.
     """
-    if programs < 1:
-        raise UserError(f"--programs={programs}: expected a positive number")
+    require_positive(programs=programs)
     kinds = {"tiny programs": tiny_programs(programs)}
     if mbpp:
         kinds["MBPP references"] = mbpp_references(mbpp)[:programs]

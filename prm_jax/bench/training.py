@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax.ahead.memory import GIB
+from prm_jax.ahead.slices import GIB
 from prm_jax.batches import TokenBatch
 from prm_jax.bench import torch_step
+from prm_jax.bench.arguments import require_positive
 from prm_jax.bench.sampling import copy_bandwidth
-from prm_jax.errors import UserError
 from prm_jax.labelling.labelled_program import Label
 from prm_jax.models.checkpoint_load import open_checkpoint
 from prm_jax.models.config import ModelConfig
@@ -99,9 +99,7 @@ def run(
     Raises:
       UserError: a number is not positive, or the checkpoint cannot be read.
     """
-    for name, value in {"rows": rows, "tokens": tokens, "steps": steps}.items():
-        if value < 1:
-            raise UserError(f"--{name}={value}: expected a positive number")
+    require_positive(rows=rows, tokens=tokens, steps=steps)
     shape = open_checkpoint(checkpoint).config if checkpoint else SMOLLM2_135M
     model = dataclasses.replace(shape, dtype=dtype)
     device, peak, bandwidth = jax.devices()[0], product_rate(model), copy_bandwidth()

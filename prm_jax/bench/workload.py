@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 from etils import epath
 
-from prm_jax.errors import UserError
+from prm_jax.bench.arguments import require_positive
 from prm_jax.models.checkpoint_load import load_policy, open_checkpoint
 from prm_jax.models.checkpoint_save import save_policy
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import init_policy
 from prm_jax.parallel.mesh import MeshConfig, make_mesh
 from prm_jax.problems.mbpp import MbppSource
+from prm_jax.problems.problem import Problem
 from prm_jax.problems.synthetic import SyntheticSource
 from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.stops import LEAVES_FUNCTION, before_stop
@@ -39,7 +41,7 @@ class Workload:
     """Prompts to complete, and with what.
 
     Attributes:
-      prompts: ids; a problem as a docstring, behind which a function is to follow.
+      prompts: ids; a problem as a docstring and the head of its function, see `prompt_text`.
       samples: completions to each.
       rule: temperature, length and stop sequences.
       params: the policy.
@@ -81,9 +83,7 @@ def make_workload(checkpoint: str | None, mbpp: str | None, prompts: int, sample
     Raises:
       UserError: a number is not positive, or a file cannot be read.
     """
-    for name, value in {"prompts": prompts, "samples": samples, "new_tokens": new_tokens}.items():
-        if value < 1:
-            raise UserError(f"--{name}={value}: expected a positive number")
+    require_positive(prompts=prompts, samples=samples, new_tokens=new_tokens)
     rule = SamplingConfig(temperature=TEMPERATURE, max_new_tokens=new_tokens, stop=LEAVES_FUNCTION)
     tokenizer: BpeTokenizer | PretrainedTokenizer
     if checkpoint and mbpp:
@@ -94,8 +94,18 @@ def make_workload(checkpoint: str | None, mbpp: str | None, prompts: int, sample
         tokenizer = BpeTokenizer.train([problem.prompt for problem in problems], _TINY_VOCABULARY)
         model = dataclasses.replace(_TINY, vocab_size=tokenizer.vocab_size)
         params = init_policy(model, jax.random.key(0))
-    texts = [f'"""\n{problem.prompt}\n"""\n' for problem in problems]
+    texts = map(prompt_text, problems)
     return Workload(tuple(tuple(tokenizer.encode(text)) for text in texts), samples, rule, params, model, tokenizer)
+
+
+def prompt_text(problem: Problem) -> str:
+    """A problem as a docstring, and the head of the function that is to follow.
+
+    No newline stands behind the head: with one, engines that look for stop sequences in prompt and completion together
+    would take the function itself for one that begins behind the first.
+    """
+    head = re.search(rf"^def {re.escape(problem.entry_point)} *\(.*", problem.reference, re.MULTILINE)
+    return f'"""\n{problem.prompt}\n"""\n' + (head[0].rstrip() if head else f"def {problem.entry_point}(")
 
 
 def _pretrained(path: str) -> tuple[Any, ModelConfig, PretrainedTokenizer]:

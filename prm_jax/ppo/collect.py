@@ -13,7 +13,6 @@ from concurrent import futures
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, UInt32
 
@@ -26,7 +25,7 @@ from prm_jax.ppo.timeline import WAITING, Timeline
 from prm_jax.ppo.verify import Verified, Verify
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.rules import SamplingConfig
-from prm_jax.sampling.sample import Completions, sample
+from prm_jax.sampling.sample import Completions, sample, trace_sample
 from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.data import batches
 
@@ -84,6 +83,16 @@ class Collector:
             finished=np.zeros(batch, bool),
         )
 
+    def trace(self, params: Any) -> Any:
+        """What samples a chunk, traced, to be lowered."""
+        prompts, seeds = self._draw(0)
+        rows = next(self._chunks())
+        return trace_sample(params, _at(rows, prompts), seeds[rows], **self._rule)
+
+    def no_rollout(self) -> Rollout:
+        """A rollout of the shapes of all others, whose completions are empty."""
+        return assemble(self._draw(0)[0], self.empty())
+
     def begin(self, params: Any, index: int) -> Pending:
         """Samples rollout number `index` with a policy; its last chunk at least is still being verified."""
         prompts, seeds = self._draw(index)
@@ -130,14 +139,11 @@ class Collector:
         return (slice(start, start + size) for start in range(0, rows, size))
 
     def _sample(self, params: Any, prompts: PromptBatch, seeds: UInt32[np.ndarray, " b"]) -> Completions:
-        return sample(
-            params,
-            prompts,
-            jnp.asarray(seeds),
-            model=self.model,
-            config=self.sampling,
-            eos_id=self.tokenizer.eos_id,
-        )
+        return sample(params, prompts, seeds, **self._rule)
+
+    @property
+    def _rule(self) -> dict[str, Any]:
+        return {"model": self.model, "config": self.sampling, "eos_id": self.tokenizer.eos_id}
 
     def _verify(self, chunk: int, prompts: PromptBatch, completions: Completions) -> list[Verified]:
         """This host's verdicts on its part of a chunk; runs in the thread."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +20,7 @@ from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.lora import frozen, trainable, whole
+from prm_jax.parallel.shardings import split_rows
 from prm_jax.ppo import advantages, critic, inputs, monitor, online, scoring
 from prm_jax.ppo.arms import Arm
 from prm_jax.ppo.collect import Collected, Collector, Pending
@@ -37,7 +38,7 @@ SMALLER = (
     "set ModelConfig.remat=True, more PpoConfig.minibatches, or MeshConfig.fsdp to the number of devices, or train "
     "adapters (gin/lora.gin), and run again in another directory"
 )
-"""What makes an update fit."""
+"""What makes the programs of an update fit."""
 
 
 class Learner:
@@ -67,7 +68,6 @@ class Learner:
         self.frozen = frozen(reference, model)
         self.pending: Pending | None = None
         self.seconds = dict.fromkeys((*PHASES, HIDDEN), 0.0)
-        self.fits = False
 
     def close(self) -> None:
         """Ends the thread that verifies."""
@@ -115,6 +115,15 @@ class Learner:
         if self.config.one_step_off and (done := int(self.state.step)) < self.config.updates:
             self.pending = self.collector.again(tree["ahead"], done)
 
+    def check_fits(self) -> None:
+        """Tells what each program of an update needs of each device, before any of them runs.
+
+        Raises:
+          UserError: one does not fit.
+        """
+        for name, traced in self._programs():
+            check_fits(f"ppo {self.arm.name}: {name}", traced, SMALLER, functools.partial(print, flush=True))
+
     def one_update(self, index: int) -> tuple[dict[str, float], tuple[Span, ...]]:
         """Update number `index`, from 0: one rollout and what is learnt from it.
 
@@ -135,7 +144,6 @@ class Learner:
                 rollout = self._fit_critic(rollout)
             jax.block_until_ready(rollout)
         metrics = self._describe(rollout, table, verified, seen) | {"rollout/logprob_gap": float(gap)}
-        self._check_memory(rollout, self._key(index, 0))
         with self.timeline.span("update"):
             self.state, learnt = self.update(self.state, rollout, self._key(index, 0), self.frozen)
             metrics |= {f"update/{name}": float(value) for name, value in jax.device_get(learnt).items()}
@@ -163,27 +171,29 @@ class Learner:
         key = jax.random.fold_in(jax.random.key(self.config.seed), index + 1)
         return jax.random.fold_in(key, purpose)
 
+    def _networks(self) -> tuple[Any, Any, Any]:
+        """Policy, reference and critic, as they are scored with."""
+        return self.policy, self.reference, critic.with_frozen(self.arm.critic, self.state.critic, self.frozen)
+
+    @property
+    def _scoring(self) -> dict[str, Any]:
+        return {"model": self.model, "batch": self.config.score_batch, "widths": self.config.widths}
+
+    @property
+    def _policy_scoring(self) -> dict[str, Any]:
+        return {"kind": self.arm.critic, "temperature": self.config.temperature}
+
     def _score(self, rollout: Rollout) -> tuple[Rollout, np.ndarray | None, jax.Array]:
-        batch = self.config.score_batch
         logprobs, ref_logprobs, values, gap = scoring.score_policy(
-            self.policy,
-            self.reference,
-            critic.with_frozen(self.arm.critic, self.state.critic, self.frozen),
-            rollout,
-            model=self.model,
-            kind=self.arm.critic,
-            temperature=self.config.temperature,
-            batch=batch,
-            widths=self.config.widths,
+            *self._networks(), rollout, **self._scoring, **self._policy_scoring
         )
+        scores = None
+        if self.scorer is not None:
+            scores = np.asarray(scoring.score_steps(self.scorer, rollout, **self._scoring))
         if self.config.one_step_off:
             rollout = rollout.replace(behaviour=rollout.logprobs)
         # What the hosts read stays as it is, whole on each of them.
-        rollout = rollout.replace(logprobs=logprobs, ref_logprobs=ref_logprobs, values=values)
-        if self.scorer is None:
-            return rollout, None, gap
-        scores = scoring.score_steps(self.scorer, rollout, model=self.model, batch=batch, widths=self.config.widths)
-        return rollout, np.asarray(scores), gap
+        return rollout.replace(logprobs=logprobs, ref_logprobs=ref_logprobs, values=values), scores, gap
 
     def _fit_critic(self, rollout: Rollout) -> Rollout:
         """Sets a and b of a critic that comes from a PRM, on the returns of the first rollout."""
@@ -230,15 +240,26 @@ class Learner:
             metrics |= {f"refresh/{name}": float(value) for name, value in jax.device_get(learnt).items()}
         return metrics
 
-    def _check_memory(self, rollout: Rollout, key: jax.Array) -> None:
-        """Before the first update: tells what it needs of each device, and refuses one that does not fit."""
-        if not self.fits:
-            update: Any = self.update
-            say = functools.partial(print, flush=True)
-            check_fits(
-                f"ppo {self.arm.name}: update", update.trace(self.state, rollout, key, self.frozen), SMALLER, say
-            )
-            self.fits = True
+    def _programs(self) -> Iterator[tuple[str, Any]]:
+        """What an update calls, traced on arrays like those that it will meet."""
+        config, model = self.config, self.model
+        score_policy: Any = scoring.score_policy
+        score_steps: Any = scoring.score_steps
+        update: Any = self.update
+        yield "sampling", self.collector.trace(self.policy)
+        rollout = self.collector.no_rollout()
+        yield "scoring", score_policy.trace(*self._networks(), rollout, **self._scoring, **self._policy_scoring)
+        if self.scorer is not None:
+            yield f"scoring by the {self.arm.scorer}", score_steps.trace(self.scorer, rollout, **self._scoring)
+        if config.one_step_off:
+            rollout = rollout.replace(behaviour=rollout.logprobs)
+        # As scoring leaves them.
+        by_token = split_rows(jnp.zeros(rollout.tokens.shape))
+        rollout = rollout.replace(logprobs=by_token, ref_logprobs=by_token, values=by_token)
+        yield "update", update.trace(self.state, rollout, self._key(0, 0), self.frozen)
+        if self.refreshed is not None and self.arm.refresh is not None:
+            given = self.refreshed, self._key(0, 1), self.frozen
+            yield "refresh", online.trace_refresh(*given, self.arm.refresh, model, config.widths)
 
     def _check_unknown(self, known: np.ndarray, index: int) -> None:
         share = 1.0 - float(known.mean())

@@ -93,8 +93,9 @@ def train(
 
     Raises:
       Interrupted: asked to stop by SIGINT or SIGTERM; saved.
-      UserError: the arm is a control without PPO or lacks its scorer, too many verdicts are unknown, the update is not
-        finite, or the checkpoint is of another arm, seed or shape.
+      UserError: the arm is a control without PPO or lacks its scorer, a program of an update does not fit into the
+        devices' memory, too many verdicts are unknown, the update is not finite, or the checkpoint is of another arm,
+        seed or shape.
     """
     if arm.control:
         raise UserError(f"arm {arm.name} is the control {arm.control!r}, which is no PPO; run it as its own stage")
@@ -111,6 +112,8 @@ def train(
         run = _Run(config, arm, learner, evaluate, checkpoints)
         start = run.resume()
         if start < config.updates:
+            # Before anything is written, so that a corrected configuration may have the directory.
+            learner.check_fits()
             with (
                 StopRequest() as stop,
                 _Log(directory, start) as log,

@@ -117,14 +117,32 @@ def make_refresh(
     def refresh(
         state: RefreshState, key: Key[Array, ""], frozen: dict[str, Any] | None = None
     ) -> tuple[RefreshState, Metrics]:
-        available = jnp.minimum(jnp.asarray(state.filled), state.rows.tokens.shape[0])
-        learner, metrics = learn((state.params, state.opt_state), split_rows(state.rows), available, key, frozen)
+        learner, metrics = learn(*_taken(state), key, frozen)
         return state.replace(params=learner[0], opt_state=learner[1]), metrics
 
     return refresh
 
 
-def make_learn(config: PrmRefreshConfig, model: ModelConfig, widths: tuple[int, ...]) -> Callable[..., Any]:
+def trace_refresh(
+    state: RefreshState,
+    key: Key[Array, ""],
+    frozen: dict[str, Any],
+    config: PrmRefreshConfig,
+    model: ModelConfig,
+    widths: tuple[int, ...],
+) -> Any:
+    """The jitted part of a refresh traced on its arguments, to be lowered."""
+    return make_learn(config, model, widths).trace(*_taken(state), key, frozen)
+
+
+def _taken(state: RefreshState) -> tuple[Any, TokenBatch, Int[Array, ""]]:
+    """What the jitted part takes of a state: the learner, the rows, and how many of them are filled."""
+    available = jnp.minimum(jnp.asarray(state.filled), state.rows.tokens.shape[0])
+    return (state.params, state.opt_state), split_rows(state.rows), available
+
+
+@functools.cache
+def make_learn(config: PrmRefreshConfig, model: ModelConfig, widths: tuple[int, ...]) -> Any:
     """The jitted part of a refresh.
 
     It is `((params, opt_state), rows, available, key, frozen=None) -> ((params, opt_state), metrics)`.

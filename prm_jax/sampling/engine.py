@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int, UInt32
 
+from prm_jax.ahead.memory import check_fits
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
 from prm_jax.models.config import ModelConfig
@@ -39,6 +40,12 @@ _FEWEST_SLOTS = 16
 # Prompts are padded to the next of 16, 24, 32, 48, 64, 96, …: each width is compiled once.
 _NARROWEST = 16
 
+SMALLER = (
+    "set SamplingConfig.max_new_tokens or TextConfig.max_prompt lower, or MeshConfig.tensor or .fsdp to the number of "
+    "devices"
+)
+"""What makes decoding fit."""
+
 
 def sample_many(
     params: Any,
@@ -51,6 +58,7 @@ def sample_many(
     batch_size: int,
     token_bytes: Callable[[int], bytes] | None = None,
     progress: Callable[[int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Completions:
     """One completion for each of any number of prompts.
 
@@ -68,13 +76,15 @@ def sample_many(
       batch_size: slots, that is rows decoded together.
       token_bytes: the tokenizer's; needed where `config.stop` names stop sequences.
       progress: called with the number of completions that have ended since its last call.
+      say: takes a line that tells what decoding needs of each device, before it begins; where it is None that is not
+        looked at.
 
     Returns:
       Completions as numpy arrays, in the order of the prompts. One that a stop sequence ended has the tokens up to that
       which completed it, and is not `finished`.
 
     Raises:
-      UserError: there are no prompts, or `batch_size` is not positive.
+      UserError: there are no prompts, `batch_size` is not positive, or, with `say`, decoding does not fit.
       ValueError: there are stop sequences and no `token_bytes`.
     """
     count = len(prompts.lengths)
@@ -90,15 +100,18 @@ def sample_many(
     trunk = unrolled(params, model)
     model = dataclasses.replace(model.without_lora(), scan_layers=False, scan_decoding=False)
     slots = empty(model=model, slots=queue.slots, length=queue.widest + config.max_new_tokens)
+    rule: dict[str, Any] = {"steps": steps, "model": model, "config": config, "eos_id": eos_id}
+    if say is not None:
+        decoding: Any = advance
+        traced = decoding.trace(trunk, slots, table.live, np.int32(0), **rule)
+        check_fits(f"decoding {queue.slots} programs", traced, SMALLER, say)
     while queue.waiting or table.live.any():
         while queue.wants(free := np.flatnonzero(~table.live)):
             requests, new = queue.take(free)
             table.begin(free[: len(requests)], requests)
             slots = refill(trunk, slots, new, model=model, config=config)
         floor = queue.floor if queue.waiting else _smaller(len(table.live), queue.slots)
-        slots, sampled = advance(
-            trunk, slots, table.live, np.int32(floor), steps=steps, model=model, config=config, eos_id=eos_id
-        )
+        slots, sampled = advance(trunk, slots, table.live, np.int32(floor), **rule)
         ended = table.record(jax.device_get(sampled))
         if progress is not None and ended:
             progress(ended)

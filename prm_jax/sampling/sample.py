@@ -205,6 +205,25 @@ def sample(
     Returns:
       Completions, whole on every device of a mesh, so that each host can read them.
     """
+    return sample_arrays(params, *_arrays(prompts, seeds), model=model, config=config, eos_id=eos_id)
+
+
+def trace_sample(
+    params: Any,
+    prompts: PromptBatch,
+    seeds: UInt32[Array | np.ndarray, " B"],
+    *,
+    model: ModelConfig,
+    config: SamplingConfig,
+    eos_id: int,
+) -> Any:
+    """The jitted part of `sample` traced on its arguments, to be lowered."""
+    jitted: Any = sample_arrays
+    return jitted.trace(params, *_arrays(prompts, seeds), model=model, config=config, eos_id=eos_id)
+
+
+def _arrays(
+    prompts: PromptBatch, seeds: UInt32[Array | np.ndarray, " B"]
+) -> tuple[Int[Array, "B P"], Int[Array, " B"], UInt32[Array, " B"]]:
     tokens, lengths = jnp.asarray(prompts.tokens, jnp.int32), jnp.asarray(prompts.lengths, jnp.int32)
-    seeds = jnp.asarray(seeds, jnp.uint32)
-    return sample_arrays(params, tokens, lengths, seeds, model=model, config=config, eos_id=eos_id)
+    return tokens, lengths, jnp.asarray(seeds, jnp.uint32)

@@ -144,7 +144,10 @@ def guided_name(method: str) -> str:
 
 def _evaluate_policy(experiment: Experiment, run: RunDirectory, policy: Policy, folder: epath.Path) -> dict[str, Any]:
     config, tokenizer = experiment.evaluation, load_tokenizer(run)
-    writer = writer_of(experiment, tokenizer, config.temperature)
+    writer = dataclasses.replace(
+        writer_of(experiment, tokenizer, config.temperature),
+        say=lambda line: print(f"evaluate {policy.name}: {line}", flush=True),
+    )
     problems = problems_of(experiment.problems, policy.asked)
     if policy.asked == "few_shot":  # `TextConfig` knows the prompts that policies are trained on.
         longest = max(len(prompt_ids(problem.prompt, tokenizer)) for problem in problems)

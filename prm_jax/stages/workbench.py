@@ -194,12 +194,14 @@ class Writer:
       tokenizer: the policies' tokenizer.
       sampling: how to sample.
       max_prompt: tokens of a prompt, padding included.
+      say: takes a line that tells what decoding needs of each device, before it begins.
     """
 
     model: ModelConfig
     tokenizer: Tokenizer
     sampling: SamplingConfig
     max_prompt: int
+    say: Callable[[str], None] | None = None
 
     def completions(
         self, params: Any, problems: Sequence[Problem], samples: int, seed: int
@@ -225,6 +227,7 @@ class Writer:
             eos_id=self.tokenizer.eos_id,
             batch_size=min(SAMPLE_BATCH, len(repeated)),
             token_bytes=self.tokenizer.token_bytes,
+            say=self.say,
         )
         return prompts, written
 

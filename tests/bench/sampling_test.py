@@ -7,7 +7,8 @@ import pytest
 
 from prm_jax import cli
 from prm_jax.bench import rivals, sampling
-from prm_jax.bench.workload import make_workload
+from prm_jax.bench.workload import make_workload, prompt_text
+from prm_jax.problems.synthetic import SyntheticSource
 from prm_jax.text.tokenizer import ByteTokenizer
 
 
@@ -33,6 +34,12 @@ def test_a_token_in_which_a_stop_begins_is_useful():
 
     workload = dataclasses.replace(make_workload(None, None, 1, 1, 1), tokenizer=Pairs())
     assert workload.useful([[5, 6, 7, 8, 5]]) == 2
+
+
+def test_a_prompt_ends_with_the_head_of_its_function():
+    problem = SyntheticSource(count=1).load()[0]
+    text = prompt_text(dataclasses.replace(problem, prompt="Add one.", entry_point="f", reference="def f(x):\n  x\n"))
+    assert text == '"""\nAdd one.\n"""\ndef f(x):'
 
 
 def test_every_prompt_is_asked_for_as_often_and_the_shortest_first(workload):

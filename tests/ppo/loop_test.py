@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from prm_jax.ahead import memory
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
 from prm_jax.execution.verdict import Outcome
@@ -325,6 +326,41 @@ def test_an_update_that_is_not_finite_names_where_it_began(tmp_path):
     with pytest.raises(UserError, match=told):
         run(tmp_path, policy_params=poisoned)
     assert not list(tmp_path.glob("checkpoints/*"))
+
+
+PROGRAMS = ("sampling", "scoring", "scoring by the prm", "update", "refresh")
+
+
+@pytest.mark.parametrize("one_step_off", [False, True])
+def test_what_an_update_needs_is_told_before_anything_is_sampled_and_compiled_once(tmp_path, capsys, one_step_off):
+    compiled, told = [], []
+
+    def verify(problems, texts, exact):
+        told.append(capsys.readouterr().out)
+        return starts_right(problems, texts, exact)
+
+    # No other test has programs of these shapes.
+    config = dataclasses.replace(CONFIG, updates=2, max_new_tokens=5 + one_step_off, one_step_off=one_step_off)
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, seconds, **more: compiled.append(more.get("fun_name")) if "backend_compile" in name else None
+    )
+    try:
+        run(tmp_path, config, ONLINE, verify)
+    finally:
+        jax.monitoring.clear_event_listeners()
+    lines = told[0].splitlines()
+    assert [line.split(": ")[1] for line in lines if line.startswith("ppo prm_online: ")] == list(PROGRAMS)
+    assert all("GiB" in line for line in lines if line.startswith("ppo prm_online: "))
+    for name in ("sample_arrays", "score_policy", "score_steps", "learn"):
+        assert compiled.count(f"jit({name})") == 1, name
+    assert len([name for name in compiled if name and "update" in name]) == 1
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_sampled_or_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "capacity", lambda: 2.0**10)
+    with pytest.raises(UserError, match=r"ppo outcome: sampling: .* needs .*: set ModelConfig\.remat=True"):
+        run(tmp_path, verify=lambda *_: pytest.fail("something was sampled"))
+    assert not read_metrics(tmp_path)
 
 
 def test_what_cannot_run_is_refused(tmp_path):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from prm_jax.ahead import memory
 from prm_jax.batches import PromptBatch
 from prm_jax.errors import UserError
 from prm_jax.models import policy
@@ -157,3 +158,13 @@ def test_a_stop_sequence_ends_a_completion_and_no_other(params):
 def test_stop_sequences_need_the_bytes_of_tokens(params):
     with pytest.raises(ValueError, match="token_bytes"):
         _many(params, _prompts(2), 2, SamplingConfig(stop=("\n",)))
+
+
+def test_what_decoding_needs_is_told_and_refused_where_it_is_not_there(params, monkeypatch):
+    told, prompts = [], _prompts(6)
+    _many(params, prompts, 4, say=told.append)
+    assert len(told) == 1 and told[0].startswith("decoding 4 programs: ") and "GiB" in told[0]
+    monkeypatch.setattr(memory, "capacity", lambda: 2.0**10)
+    with pytest.raises(UserError, match=r"decoding 4 programs: .* needs .*: set SamplingConfig\.max_new_tokens"):
+        _many(params, prompts, 4, say=told.append)
+    assert len(told) == 1
