@@ -106,6 +106,12 @@ def _dumped(lowered: Any) -> str:
 
 
 def bytes_wanted(message: str) -> float | None:
-    """What a program would use, from the compiler's refusal; None where it refuses for another reason."""
-    found = re.search(r"[Uu]sed ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", message)
-    return float(found[1]) * 1024 ** ["", "K", "M", "G", "T"].index(found[2]) if found else None
+    """What a program would use, from the compiler's refusal; None where it refuses for another reason.
+
+    Where temporaries alone are too much, it does not go on to count the rest.
+    """
+    size = r"([\d.]+)([KMGT]?)"
+    for words in (rf"[Uu]sed {size} of [\d.]+[KMGT]? hbm", rf"required for HLO temporaries \({size}\) exceeds"):
+        if found := re.search(words, message):
+            return float(found[1]) * 1024 ** ["", "K", "M", "G", "T"].index(found[2])
+    return None

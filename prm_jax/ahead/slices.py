@@ -130,6 +130,8 @@ def slice_devices(wanted: Slice) -> Sequence[jax.Device]:
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     # Else JAX takes an installed libtpu for a sign of a TPU, and looks for it.
     jax.config.update("jax_platforms", "cpu")
+    # What is compiled for a slice that is not there cannot be read back from the cache.
+    jax.config.update("jax_enable_compilation_cache", False)
     from jax.experimental import topologies
 
     # A host has 2 x 2 chips; a slice that is narrower than that is part of one host.

@@ -121,6 +121,11 @@ def test_changes_change_the_experiment():
 def test_the_compilers_refusal_is_read():
     message = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 23.40G of 15.75G hbm. Exceeded by 7.65G."
     assert bytes_wanted(message) == pytest.approx(23.4 * 2**30)
+    message = (
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (16.72G) exceeds "
+        "available HBM (15.75G)."
+    )
+    assert bytes_wanted(message) == pytest.approx(16.72 * 2**30)
     assert bytes_wanted("INTERNAL: something else") is None
 
 
