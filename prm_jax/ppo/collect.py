@@ -25,7 +25,7 @@ from prm_jax.ppo.timeline import WAITING, Timeline
 from prm_jax.ppo.verify import Verified, Verify
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.rules import SamplingConfig
-from prm_jax.sampling.sample import Completions, sample, trace_sample
+from prm_jax.sampling.sample import Completions, prompt_arrays, sample, sample_arrays
 from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.data import batches
 
@@ -87,7 +87,8 @@ class Collector:
         """What samples a chunk, traced, to be lowered."""
         prompts, seeds = self._draw(0)
         rows = next(self._chunks())
-        return trace_sample(params, _at(rows, prompts), seeds[rows], **self._rule)
+        jitted: Any = sample_arrays
+        return jitted.trace(params, *prompt_arrays(_at(rows, prompts), seeds[rows]), **self._rule)
 
     def no_rollout(self) -> Rollout:
         """A rollout of the shapes of all others, whose completions are empty."""

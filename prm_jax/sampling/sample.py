@@ -205,25 +205,12 @@ def sample(
     Returns:
       Completions, whole on every device of a mesh, so that each host can read them.
     """
-    return sample_arrays(params, *_arrays(prompts, seeds), model=model, config=config, eos_id=eos_id)
+    return sample_arrays(params, *prompt_arrays(prompts, seeds), model=model, config=config, eos_id=eos_id)
 
 
-def trace_sample(
-    params: Any,
-    prompts: PromptBatch,
-    seeds: UInt32[Array | np.ndarray, " B"],
-    *,
-    model: ModelConfig,
-    config: SamplingConfig,
-    eos_id: int,
-) -> Any:
-    """The jitted part of `sample` traced on its arguments, to be lowered."""
-    jitted: Any = sample_arrays
-    return jitted.trace(params, *_arrays(prompts, seeds), model=model, config=config, eos_id=eos_id)
-
-
-def _arrays(
+def prompt_arrays(
     prompts: PromptBatch, seeds: UInt32[Array | np.ndarray, " B"]
 ) -> tuple[Int[Array, "B P"], Int[Array, " B"], UInt32[Array, " B"]]:
+    """Prompts and seeds as `sample_arrays` takes them."""
     tokens, lengths = jnp.asarray(prompts.tokens, jnp.int32), jnp.asarray(prompts.lengths, jnp.int32)
     return tokens, lengths, jnp.asarray(seeds, jnp.uint32)
