@@ -1,7 +1,9 @@
-"""Machines whose kernels lack something."""
+"""Machines whose kernels lack something, and what a test leaves open."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,3 +32,17 @@ def take_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
         monkeypatch.setattr(sandbox_module, "_BOOT", tmp_path / "boot.py")
 
     return take
+
+
+@pytest.fixture
+def opened() -> Callable[[], set[tuple[str, str]]]:
+    """This process's descriptors and what they lead to: as garbage, those of another test may be closed meanwhile."""
+
+    def descriptors() -> set[tuple[str, str]]:
+        found = set()
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):  # That of the listing itself.
+                found.add((name, os.readlink(f"/proc/self/fd/{name}")))
+        return found
+
+    return descriptors
