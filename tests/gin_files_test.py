@@ -30,6 +30,7 @@ OVERLAYS = {*ABLATIONS, *DOMAINS, *MESHES} | {
     "gin/data/humaneval.gin",
     "gin/data/jsonl.gin",
     "gin/data/mined.gin",
+    "gin/data/mined_demonstrations.gin",
     "gin/data/prefix_search.gin",
     "gin/data/with_mined.gin",
 }
@@ -143,6 +144,17 @@ def test_mined_problems_beside_those_of_a_run_teach_the_reward_models_only():
     mixed = resolve("gin/data/mbpp.gin", "gin/data/with_mined.gin", '--gin.MINED="/mined"')
     assert mixed.mixed_with == ("/mined",)
     assert dataclasses.replace(mixed, mixed_with=()) == alone
+
+
+def test_mined_demonstrations_leave_what_the_policy_is_asked_and_judged_on():
+    alone = resolve("gin/mbpp_smollm2.gin")
+    mixed = resolve("gin/mbpp_smollm2.gin", "gin/data/mined_demonstrations.gin", '--gin.MINED="/mined"')
+    (mbpp,) = alone.problems.demonstrations
+    first, mined = mixed.problems.demonstrations
+    assert first == mbpp and mixed.problems.practice == (mbpp,)
+    assert (mined.folder, mined.splits) == ("/mined", ("train",))
+    problems = dataclasses.replace(mixed.problems, demonstrations=(mbpp,), practice=())
+    assert dataclasses.replace(mixed, problems=problems) == alone
 
 
 def test_overrides_reach_macros_and_bindings():
