@@ -2,7 +2,7 @@
 
 Read, executed, told apart: the files are read by a pool of processes, the functions executed in the sandbox, their
 duplicates dropped. The folder is a domain (`problems/domain.py`): `gin/data/mined.gin` serves its problems. The corpus,
-all functions with docstrings, stands beside them.
+all functions with docstrings, stands beside them. An interrupted run goes on at the files that it had not read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from prm_jax.mining import duplicates
 from prm_jax.mining.checks import check
 from prm_jax.mining.config import MiningConfig
 from prm_jax.mining.corpus import write_corpus
+from prm_jax.mining.functions import FileReport
 from prm_jax.mining.funnel import Funnel
+from prm_jax.mining.journal import ReportJournal
 from prm_jax.mining.pool import read_files
 from prm_jax.mining.walk import default_roots, find_files
 from prm_jax.problems.domain import PROBLEMS_FILE
@@ -34,6 +36,7 @@ from prm_jax.stages.run_directory import RunDirectory, write_json
 from prm_jax.training.progress import Progress
 
 FUNNEL = "funnel.json"
+JOURNAL = "read.jsonl"
 BATCH = 256
 """Problems that go through the sandbox between two steps of the progress bar."""
 
@@ -49,13 +52,14 @@ def _mine(experiment: Experiment, roots: tuple[str, ...], folder: epath.Path) ->
     config, funnel = experiment.mining, Funnel()
     duplicates.Neighbours(config.similarity)  # A library that is missing is told before an hour's work, not after.
     avoided, missing = _avoided(config)
-    found, documented, lines_per_minute = _read(roots, config, funnel)
+    found, documented, lines_per_minute = _read(roots, config, funnel, folder / JOURNAL)
     kept = _select(found, avoided, experiment, funnel)
     if config.corpus:
         write_corpus(folder, _corpus(documented, avoided, config, funnel))
     funnel.packages.update(problem.id.split("/")[1] for problem in kept)
     (folder / PROBLEMS_FILE).write_text("".join(to_line(problem) + "\n" for problem in kept))
     write_json(folder / FUNNEL, {**funnel.plain(), "lines_per_minute": lines_per_minute, "not_compared_with": missing})
+    (folder / JOURNAL).unlink()
     for line in funnel.lines():
         print(f"mine: {line}")
     return {
@@ -78,21 +82,31 @@ def _avoided(config: MiningConfig) -> tuple[list[Problem], list[str]]:
     return problems, missing
 
 
-def _read(roots: tuple[str, ...], config: MiningConfig, funnel: Funnel) -> tuple[list[Problem], list[Problem], float]:
+def _read(
+    roots: tuple[str, ...], config: MiningConfig, funnel: Funnel, journal_path: epath.Path
+) -> tuple[list[Problem], list[Problem], float]:
     """What may become problems, what may become corpus, each in the order of the ids, and lines read per minute."""
     files = find_files(roots, funnel.skipped)
     if not files:
         raise UserError(f"no .py file below {', '.join(roots)}: give folders of Python source to --roots")
     problems: dict[str, Problem] = {}
     documented: dict[str, Problem] = {}
-    start = time.monotonic()
-    with Progress("mine: read", len(files)) as progress:
-        for done, (_, report) in enumerate(read_files(files, config), start=1):
-            funnel.add(report)
-            problems |= {problem.id: problem for problem in report.problems}
-            documented |= {problem.id: problem for problem in report.corpus}
+
+    def add(report: FileReport) -> None:
+        funnel.add(report)
+        problems.update((problem.id, problem) for problem in report.problems)
+        documented.update((problem.id, problem) for problem in report.corpus)
+
+    with ReportJournal(journal_path, files) as journal, Progress("mine: read", len(files)) as progress:
+        for report in journal.known.values():
+            add(report)
+        known, start = funnel.counts["lines"], time.monotonic()
+        left = [file for file in files if file not in journal.known]
+        for done, (file, report) in enumerate(read_files(left, config), start=1 + len(journal.known)):
+            add(report)
+            journal.note(file, report)
             progress.update(done, {"candidates": len(problems)})
-    rate = 60 * funnel.counts["lines"] / (time.monotonic() - start)
+        rate = 60 * (funnel.counts["lines"] - known) / (time.monotonic() - start)
     return [problems[key] for key in sorted(problems)], [documented[key] for key in sorted(documented)], rate
 
 

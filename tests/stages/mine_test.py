@@ -1,5 +1,6 @@
 """The stage `mine` on a small tree: problems for a later stage, and a funnel that tells of the rest."""
 
+import functools
 import json
 import pathlib
 
@@ -8,8 +9,10 @@ import pytest
 from prm_jax.errors import UserError
 from prm_jax.execution.sandbox import SandboxConfig
 from prm_jax.mining.config import MiningConfig
+from prm_jax.mining.pool import read_files
 from prm_jax.problems.domain import DomainSource
 from prm_jax.problems.jsonl import JsonlSource
+from prm_jax.stages import mine as mine_module
 from prm_jax.stages.experiment import Experiment, ProblemSets
 from prm_jax.stages.mine import mine
 
@@ -101,3 +104,28 @@ def test_a_tree_becomes_a_domain(tree, tmp_path, capsys):
 def test_a_tree_without_python_is_a_mistake_of_the_user(tmp_path):
     with pytest.raises(UserError, match="no .py file below"):
         mine(experiment(), str(tmp_path / "run"), roots=[str(tmp_path)])
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tree, tmp_path, monkeypatch):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    mine(experiment(), str(whole), roots=[str(tree)])
+    asked: list[str] = []
+
+    def reading(files, config, stop_behind=5):
+        for done, (file, report) in enumerate(read_files(files, config)):
+            if done == stop_behind:
+                raise KeyboardInterrupt
+            asked.append(file.path)
+            yield file, report
+
+    monkeypatch.setattr(mine_module, "read_files", functools.partial(reading, stop_behind=3))
+    with pytest.raises(KeyboardInterrupt):
+        mine(experiment(), str(stopped), roots=[str(tree)])
+    first, asked[:] = set(asked), []
+    monkeypatch.setattr(mine_module, "read_files", reading)
+    mine(experiment(), str(stopped), roots=[str(tree)])
+    assert len(first) == 3 and len(asked) == 2 and not first & set(asked)
+    kept = [{path.name: path.read_bytes() for path in (run / "mine").glob("*.jsonl")} for run in (whole, stopped)]
+    assert kept[0] == kept[1] and "problems.jsonl" in kept[0] and "read.jsonl" not in kept[0]
+    funnels = [json.loads((run / "mine" / "funnel.json").read_text()) for run in (whole, stopped)]
+    assert all(funnel.pop("lines_per_minute") > 0 for funnel in funnels) and funnels[0] == funnels[1]
