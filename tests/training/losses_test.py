@@ -8,21 +8,9 @@ from jax.test_util import check_grads
 
 from prm_jax.batches import TokenBatch
 from prm_jax.labelling.labelled_program import Label
-from prm_jax.models.unembedding import next_token
-from prm_jax.training.losses import predicted, sft_loss, step_loss
+from prm_jax.training.losses import step_loss
 
 BATCH, LENGTH, VOCAB = 3, 12, 7
-
-
-def sft_from_logits(logits, batch: TokenBatch):
-    """`sft_loss` of the tokens behind given logits."""
-    said = next_token(
-        logits[:, :-1],
-        jnp.eye(logits.shape[-1]),
-        jnp.asarray(batch.tokens)[:, 1:],
-        jnp.asarray(predicted(batch))[:, 1:],
-    )
-    return sft_loss(*(jnp.pad(x, ((0, 0), (1, 0))) for x in (said.logprobs, said.likeliest)), batch)
 
 
 def sft_batch(seed: int = 0) -> TokenBatch:
@@ -52,7 +40,7 @@ def random_scores(seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(BATCH, LENGTH)).astype(np.float32)
 
 
-def test_sft_equals_the_definition():
+def test_sft_equals_the_definition(toy):
     batch, logits = sft_batch(), random_logits()
     losses, hits = [], []
     for b in range(BATCH):
@@ -61,28 +49,28 @@ def test_sft_equals_the_definition():
                 before = logits[b, t - 1].astype(np.float64)
                 losses.append(np.log(np.exp(before).sum()) - before[batch.tokens[b, t]])
                 hits.append(before.argmax() == batch.tokens[b, t])
-    loss, metrics = sft_from_logits(jnp.asarray(logits), batch)
+    loss, metrics = toy.sft_from_logits(jnp.asarray(logits), batch)
     np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-5)
     np.testing.assert_allclose(metrics["accuracy"], np.mean(hits), rtol=1e-6)
     assert metrics["predicted_tokens"] == len(losses)
 
 
-def test_sft_predicts_nothing_across_a_segment_border():
+def test_sft_predicts_nothing_across_a_segment_border(toy):
     batch = sft_batch()
     labels = np.zeros_like(batch.labels)
     labels[:, 5] = 1  # the first token of the second sequence
-    _, metrics = sft_from_logits(jnp.asarray(random_logits()), batch._replace(labels=labels))
+    _, metrics = toy.sft_from_logits(jnp.asarray(random_logits()), batch._replace(labels=labels))
     assert metrics["predicted_tokens"] == 0
 
 
-def test_sft_of_packed_rows_equals_that_of_their_sequences():
+def test_sft_of_packed_rows_equals_that_of_their_sequences(toy):
     batch, logits = sft_batch(), random_logits()
     total, count = 0.0, 0.0
     for cut in (slice(0, 5), slice(5, 9)):
         part = TokenBatch(*(field[:, cut] for field in batch))
-        loss, metrics = sft_from_logits(jnp.asarray(logits[:, cut]), part)
+        loss, metrics = toy.sft_from_logits(jnp.asarray(logits[:, cut]), part)
         total, count = total + loss * metrics["predicted_tokens"], count + metrics["predicted_tokens"]
-    np.testing.assert_allclose(sft_from_logits(jnp.asarray(logits), batch)[0], total / count, rtol=1e-5)
+    np.testing.assert_allclose(toy.sft_from_logits(jnp.asarray(logits), batch)[0], total / count, rtol=1e-5)
 
 
 def test_step_loss_equals_the_definition():
@@ -138,7 +126,7 @@ def test_masked_scores_change_nothing_not_even_when_infinite(class_balance):
     assert np.all(np.asarray(gradient)[masked] == 0) and np.all(np.asarray(gradient)[~masked] != 0)
 
 
-def test_a_masked_row_equals_leaving_it_out():
+def test_a_masked_row_equals_leaving_it_out(toy):
     batch, sft = step_batch(), sft_batch()
     labels, sft_labels = batch.labels.copy(), sft.labels.copy()
     labels[1], sft_labels[1] = Label.NEUTRAL, 0
@@ -150,47 +138,53 @@ def test_a_masked_row_equals_leaving_it_out():
     )
     subset = TokenBatch(*(field[rest] for field in sft))
     np.testing.assert_allclose(
-        sft_from_logits(logits, sft._replace(labels=sft_labels))[0], sft_from_logits(logits[rest], subset)[0], rtol=1e-6
+        toy.sft_from_logits(logits, sft._replace(labels=sft_labels))[0],
+        toy.sft_from_logits(logits[rest], subset)[0],
+        rtol=1e-6,
     )
 
 
-def test_the_order_of_rows_does_not_matter():
+def test_the_order_of_rows_does_not_matter(toy):
     order = np.array([2, 0, 1])
     batch, sft = step_batch(), sft_batch()
     scores, logits = jnp.asarray(random_scores()), jnp.asarray(random_logits())
     moved = TokenBatch(*(field[order] for field in batch))
     np.testing.assert_allclose(step_loss(scores[order], moved)[0], step_loss(scores, batch)[0], rtol=1e-6)
     moved = TokenBatch(*(field[order] for field in sft))
-    np.testing.assert_allclose(sft_from_logits(logits[order], moved)[0], sft_from_logits(logits, sft)[0], rtol=1e-6)
+    np.testing.assert_allclose(
+        toy.sft_from_logits(logits[order], moved)[0], toy.sft_from_logits(logits, sft)[0], rtol=1e-6
+    )
 
 
-def test_the_naming_of_the_vocabulary_does_not_matter():
+def test_the_naming_of_the_vocabulary_does_not_matter(toy):
     batch, logits = sft_batch(), random_logits()
     names = np.random.default_rng(5).permutation(VOCAB)
     renamed = np.empty_like(logits)
     renamed[..., names] = logits
     np.testing.assert_allclose(
-        sft_from_logits(jnp.asarray(renamed), batch._replace(tokens=names[batch.tokens]))[0],
-        sft_from_logits(jnp.asarray(logits), batch)[0],
+        toy.sft_from_logits(jnp.asarray(renamed), batch._replace(tokens=names[batch.tokens]))[0],
+        toy.sft_from_logits(jnp.asarray(logits), batch)[0],
         rtol=1e-6,
     )
 
 
 @pytest.mark.parametrize("label", [0, int(Label.NEUTRAL)])
-def test_wholly_masked_batches_are_zero_and_finite(label):
+def test_wholly_masked_batches_are_zero_and_finite(label, toy):
     batch = step_batch()._replace(labels=np.full((BATCH, LENGTH), label))
     (loss, metrics), gradient = jax.value_and_grad(step_loss, has_aux=True)(jnp.asarray(random_scores()), batch)
     assert loss == 0 and not np.any(gradient)
     assert all(np.isfinite(value) for value in metrics.values())
     batch = sft_batch()._replace(labels=np.zeros((BATCH, LENGTH), int))
-    (loss, metrics), gradient = jax.value_and_grad(sft_from_logits, has_aux=True)(jnp.asarray(random_logits()), batch)
+    (loss, metrics), gradient = jax.value_and_grad(toy.sft_from_logits, has_aux=True)(
+        jnp.asarray(random_logits()), batch
+    )
     assert loss == 0 and not np.any(gradient)
     assert all(np.isfinite(value) for value in metrics.values())
 
 
-def test_gradients_agree_with_differences():
+def test_gradients_agree_with_differences(toy):
     batch, sft = step_batch(), sft_batch()
     # Central differences in float32 with steps of 1e-2: their own error is about 1e-3 of the value.
     check = {"order": 1, "modes": ["rev"], "eps": 1e-2, "atol": 2e-3, "rtol": 2e-3}
     check_grads(lambda z: step_loss(z, batch)[0], (jnp.asarray(random_scores()),), **check)
-    check_grads(lambda z: sft_from_logits(z, sft)[0], (jnp.asarray(random_logits()),), **check)
+    check_grads(lambda z: toy.sft_from_logits(z, sft)[0], (jnp.asarray(random_logits()),), **check)
