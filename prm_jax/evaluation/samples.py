@@ -46,6 +46,8 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if self.samples_per_problem < 1 or self.resamples < 1:
             raise UserError("EvaluationConfig: samples_per_problem and resamples must be at least 1")
+        if self.seed < 0:
+            raise UserError(f"EvaluationConfig.seed is {self.seed}: use 0 or more")
         if self.temperature < 0:
             raise UserError(f"EvaluationConfig.temperature is {self.temperature}: use 0 (greedy) or more")
 

@@ -36,14 +36,19 @@ def best_of(complete: Complete, judge: Judge, candidates: int) -> Complete:
 
 
 def by_steps(score_steps: ScoreSteps, aggregate: str) -> Judge:
-    """Judges programs by their steps' scores, see `program_score`."""
+    """Judges programs by their steps' scores, see `program_score`; 0 where the scorer has not read one to its end."""
 
     def judge(problems: Sequence[Problem], candidates: Sequence[Sequence[str]]) -> list[list[float]]:
         pairs = [(problem.prompt, text) for problem, texts in zip(problems, candidates, strict=True) for text in texts]
-        scores = iter(program_score(steps, aggregate) for steps in score_steps(pairs))
+        scores = iter(program_score(of_whole(steps), aggregate) for steps in score_steps(pairs))
         return [[next(scores) for _ in texts] for texts in candidates]
 
     return judge
+
+
+def of_whole(steps: Sequence[float]) -> list[float]:
+    """The scores of a whole program's steps; none where its end is not scored, which is longer than a scorer reads."""
+    return list(steps) if steps and not math.isnan(steps[-1]) else []
 
 
 def program_score(steps: Sequence[float], aggregate: str) -> float:

@@ -47,6 +47,19 @@ class GuidedConfig:
             raise UserError(f"GuidedConfig.generated is {self.generated}; it must be 0 or more.")
 
 
+def check_varied(method: str, temperature: float) -> None:
+    """Refuses to choose among programs that are all the same.
+
+    Raises:
+      UserError: the temperature is 0.
+    """
+    if temperature == 0:
+        raise UserError(
+            f"guided decoding by {method!r} chooses among programs, and at temperature 0 all of them are the same: give "
+            "a temperature above 0, or leave it out"
+        )
+
+
 def check_method(method: str) -> None:
     """Refuses the name of no method.
 

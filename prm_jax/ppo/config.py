@@ -7,6 +7,11 @@ from typing import Literal
 
 from prm_jax.errors import UserError
 
+_COUNTS = (
+    "updates", "prompts_per_update", "samples_per_prompt", "max_new_tokens", "epochs", "minibatches", "score_batch",
+    "checkpoint_every", "rollout_chunks",
+)  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class CriticConfig:
@@ -106,6 +111,9 @@ class PpoConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         object.__setattr__(self, "widths", tuple(self.widths))
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise UserError(f"PpoConfig.{name} is {getattr(self, name)}; give 1 or more")
         if self.kl_in not in ("loss", "reward"):
             raise UserError(f'PpoConfig.kl_in is {self.kl_in!r}; give "loss" or "reward"')
         if self.batch_size % self.minibatches:
@@ -113,7 +121,7 @@ class PpoConfig:
                 f"PpoConfig.minibatches is {self.minibatches}, which does not divide the rollout's {self.batch_size} "
                 "programs (prompts_per_update x samples_per_prompt); give a divisor"
             )
-        if self.rollout_chunks < 1 or self.prompts_per_update % self.rollout_chunks:
+        if self.prompts_per_update % self.rollout_chunks:
             raise UserError(
                 f"PpoConfig.rollout_chunks is {self.rollout_chunks}, which does not divide the rollout's "
                 f"{self.prompts_per_update} prompts; give a divisor"
@@ -126,8 +134,15 @@ class PpoConfig:
             raise UserError(f"PpoConfig.warmup_updates is {self.warmup_updates}; give 0 or more")
         if self.temperature <= 0:
             raise UserError(f"PpoConfig.temperature is {self.temperature}; PPO samples, so give a number above 0")
-        if min(self.updates, self.epochs, self.checkpoint_every, self.score_batch, *self.widths, 1) < 1:
-            raise UserError("PpoConfig: updates, epochs, widths, checkpoint_every and score_batch are at least 1")
+        if min(self.widths, default=1) < 1:
+            raise UserError(f"PpoConfig.widths are {self.widths}; give numbers of tokens, 1 or more")
+        if self.kl_target > 0 and self.kl_coefficient <= 0:
+            raise UserError(
+                f"PpoConfig.kl_target is {self.kl_target} and kl_coefficient {self.kl_coefficient}: the controller "
+                "multiplies the coefficient, so give one above 0"
+            )
+        if self.seed < 0:
+            raise UserError(f"PpoConfig.seed is {self.seed}; give 0 or more")
 
     @property
     def batch_size(self) -> int:

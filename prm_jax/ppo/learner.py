@@ -151,6 +151,7 @@ class Learner:
         if self.refreshed is not None:
             with self.timeline.span("refresh"):
                 metrics |= self._follow(rollout, table, verified, token_scores, index)
+            self._check_scorer(metrics, index)
         if self.pending is not None:
             self.collector.wait(self.pending)  # What comes between two updates may need the sandbox.
         spans = self.timeline.take()
@@ -271,7 +272,8 @@ class Learner:
             )
 
     def _check_finite(self, metrics: dict[str, float], rollout: Rollout, index: int) -> None:
-        for name in ("update/policy_loss", "update/value_loss", "update/policy_grad_norm"):
+        for name in ("policy_loss", "value_loss", "policy_grad_norm", "critic_grad_norm"):
+            name = f"update/{name}"
             if not math.isfinite(metrics[name]):
                 seen = (("rollout", rollout), ("policy", self.state.params), ("critic", self.state.critic))
                 found = ((kind, tree, int(first_not_finite(tree))) for kind, tree in seen)
@@ -282,3 +284,13 @@ class Learner:
                     f"ppo {self.arm.name}: {name} is {metrics[name]} at update {index + 1}, and the first tensor that "
                     f"is not finite is {first}"
                 )
+
+    def _check_scorer(self, metrics: dict[str, float], index: int) -> None:
+        """A loss tells of the steps before it: the last step's parameters are looked at themselves."""
+        assert self.refreshed is not None
+        if (number := int(first_not_finite(self.refreshed.params))) >= 0:
+            raise NotFinite(
+                f"ppo {self.arm.name}: the refresh of update {index + 1} ruined the {self.arm.scorer}: its loss is "
+                f"{metrics['refresh/loss']}, and the first tensor that is not finite is "
+                f"{self.arm.scorer}.{leaf_name(self.refreshed.params, number)}"
+            )

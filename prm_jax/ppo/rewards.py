@@ -200,7 +200,8 @@ class PrmSum(RewardRule):
 class PrmMean(RewardRule):
     """r[end_i] = weight s_i / n, plus outcome_weight O at the last token (Dai et al. 2024, section 3.2).
 
-    With weight <= outcome_weight the process reward cannot outvote execution.
+    The process part lies within -weight to weight: with weight <= outcome_weight / 2 no failing program earns more than
+    a passing one. With the defaults a failing program earns less than 1, and a passing one more than 0.
     """
 
     weight: float = 1.0

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from prm_jax.errors import UserError
 from prm_jax.evaluation import plain
 from prm_jax.evaluation.prm_eval import evaluate_prm
 from prm_jax.evaluation.prm_pairs import write_judged
@@ -24,6 +25,7 @@ from prm_jax.evaluation.samples import draw_samples, read_samples, write_samples
 from prm_jax.evaluation.score import ScoredProgram, score_programs
 from prm_jax.execution.grade import grade, reference_limits
 from prm_jax.execution.sandbox import Sandbox
+from prm_jax.guided.config import check_varied
 from prm_jax.labelling.label import label_samples
 from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.parallel.hosts import divided
@@ -72,6 +74,8 @@ class Policy:
 def evaluate(experiment: Experiment, run_dir: str) -> None:
     """Evaluates all policies that are there, and the PRM, into `<run_dir>/evaluate/…`, and prints the table."""
     run = RunDirectory(run_dir)
+    for method in experiment.guided.evaluated:
+        check_varied(method, experiment.evaluation.temperature)
     policies = [Policy(name, None, part) for name, part in base_policies(experiment).items()]
     stages = [f"ppo/{arm.name}" for arm in experiment.arms if run.is_done(f"ppo/{arm.name}")]
     if run.is_done("sft") or not policies:  # A published checkpoint can be evaluated before anything is trained.
@@ -152,6 +156,12 @@ def _evaluate_policy(experiment: Experiment, run: RunDirectory, policy: Policy, 
     if policy.asked == "few_shot":  # `TextConfig` knows the prompts that policies are trained on.
         longest = max(len(prompt_ids(problem.prompt, tokenizer)) for problem in problems)
         writer = dataclasses.replace(writer, max_prompt=longest)
+        new, context = writer.sampling.max_new_tokens, writer.model.context
+        if context is not None and longest + new > context:
+            raise UserError(
+                f"the longest few-shot prompt has {longest} tokens, with SamplingConfig.max_new_tokens {new} more than the "
+                f"model's context of {context}: lower it, or empty ProblemSets.few_shot"
+            )
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
         if policy.stage is None:
             params = first_policy(experiment, writer.model, mesh)

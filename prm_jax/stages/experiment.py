@@ -170,3 +170,5 @@ class Experiment:
         object.__setattr__(self, "mixed_with", tuple(self.mixed_with))
         object.__setattr__(self, "arms", tuple(self.arms))
         object.__setattr__(self, "prm_without", tuple(self.prm_without))
+        if self.seed < 0:
+            raise UserError(f"Experiment.seed is {self.seed}; give 0 or more")

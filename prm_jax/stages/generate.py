@@ -5,6 +5,7 @@ The policy may be guided: then it writes more programs, and those that a PRM, an
 
 from __future__ import annotations
 
+from prm_jax.errors import UserError
 from prm_jax.execution.grade import grade, reference_limits
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.stages.experiment import Experiment
@@ -35,8 +36,11 @@ def generate(
       guided: what chooses the programs, see `guided.config.METHODS`; None for nothing.
 
     Raises:
-      UserError: there is no such problem, policy or method, or no scorer for it.
+      UserError: there are no samples, the seed is negative, there is no such problem, policy or method, or no scorer
+        for it.
     """
+    if samples < 1 or seed < 0:
+        raise UserError(f"--samples is {samples} and --seed {seed}: give 1 or more programs and a seed of 0 or more")
     run = RunDirectory(run_dir)
     found = find_problem(experiment.problems, problem)
     writer = writer_of(experiment, load_tokenizer(run))

@@ -20,8 +20,8 @@ from prm_jax.evaluation.score import score_steps
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.guided.beam import Draft, Extend, ScoreDrafts, beam_search
 from prm_jax.guided.behaviour import by_majority
-from prm_jax.guided.best_of import ScoreSteps, best_of, by_steps, program_score
-from prm_jax.guided.config import check_method
+from prm_jax.guided.best_of import ScoreSteps, best_of, by_steps, of_whole, program_score
+from prm_jax.guided.config import check_method, check_varied
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.engine import sample_many
 from prm_jax.sampling.stops import before_stop
@@ -57,9 +57,10 @@ def guided_policy(
       mesh: where the scorer is to lie; set by the caller.
 
     Raises:
-      UserError: there is no such method, or its scorer has not been trained here.
+      UserError: there is no such method, its scorer has not been trained here, or the writer is greedy.
     """
     check_method(method)
+    check_varied(method, writer.sampling.temperature)
     config, scorer, complete = experiment.guided, scorer_of(method), writer.complete(params)
     if scorer is None:
         return best_of(complete, by_majority(sandbox.run, config.generated, experiment.seed), config.candidates)
@@ -68,7 +69,9 @@ def guided_policy(
         score_steps,
         token_scorer(load_scorer(experiment, run, scorer, writer.model, mesh), writer.model),
         tokenizer=writer.tokenizer,
-        max_length=experiment.text.max_length,
+        # The longest row that is written, eos included, though the scorer may have learnt from shorter ones: the end of
+        # a program is what it is chosen by.
+        max_length=max(experiment.text.max_length, writer.max_prompt + writer.sampling.max_new_tokens + 1),
         batch_size=SCORE_BATCH,
     )
     if method == "beam":
@@ -95,8 +98,10 @@ def score_drafts(score: ScoreSteps, aggregate: str) -> ScoreDrafts:
 
 def _settled(draft: Draft, scores: Sequence[float]) -> list[float]:
     """The scores of the steps that nothing can change any more."""
+    if draft.ended:
+        return of_whole(scores)
     steps = split_steps(draft.text)
-    return [value for step, value in zip(steps, scores, strict=True) if step.closed or draft.ended]
+    return [value for step, value in zip(steps, scores, strict=True) if step.closed]
 
 
 def extend_by_lines(writer: Writer, params: Any) -> Extend:
@@ -145,7 +150,8 @@ def _lines(writer: Writer, params: Any, rows: Sequence[list[int]], seed: int) ->
 
 def _longer(writer: Writer, draft: Draft, line: tuple[int, ...], finished: bool) -> Draft:
     """The draft with one line more."""
-    rule, ids = writer.sampling, (*draft.ids, *line)
+    rule = writer.sampling
+    ids = (*draft.ids, *line)[: rule.max_new_tokens]
     written = writer.tokenizer.decode(ids)
     text = before_stop(written, rule.stop)
-    return Draft(ids, text, finished or text != written or len(ids) >= rule.max_new_tokens)
+    return Draft(ids, text, finished or text != written or len(ids) == rule.max_new_tokens)

@@ -59,12 +59,13 @@ def pretrained_config(experiment: Experiment, tokenizer: Tokenizer) -> ModelConf
             f"the tokenizer of this run has {tokenizer.vocab_size} ids and {experiment.pretrained.path} "
             f"{shape.vocab_size}: use another --run_dir, or the checkpoint that the run was started with"
         )
-    text, new = experiment.text, experiment.sampling.max_new_tokens
+    text = experiment.text
+    new = max(experiment.sampling.max_new_tokens, experiment.ppo.max_new_tokens)
     if shape.context is not None and max(text.max_length, text.max_prompt + new) > shape.context:
         raise UserError(
             f"TextConfig.max_length {text.max_length} and max_prompt {text.max_prompt} with "
-            f"SamplingConfig.max_new_tokens {new} must stay within the model's context of {shape.context} tokens: "
-            "lower them"
+            f"max_new_tokens {new} (SamplingConfig or PpoConfig) must stay within the model's context of "
+            f"{shape.context} tokens: lower them"
         )
     return computed_as(shape, own)
 

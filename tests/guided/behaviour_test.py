@@ -1,7 +1,5 @@
-import pytest
-
-from prm_jax.errors import UserError
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
+from prm_jax.execution.verdict import Outcome, Verdict
 from prm_jax.guided.behaviour import agreement, by_majority, inputs
 from prm_jax.problems.problem import Problem, Test
 
@@ -22,10 +20,17 @@ def test_inputs_are_the_visible_calls_and_others():
     assert calls == inputs(ADD, 6, 0) != inputs(ADD, 6, 1)
 
 
-def test_a_problem_without_calls_is_refused():
-    hidden = Problem("h", "hand", "test", "", "f", "", (Test("f(1)", "1", visible=False),))
-    with pytest.raises(UserError, match="no visible test"):
-        inputs(hidden, 2, 0)
+def test_where_nothing_can_be_called_the_first_program_is_taken(caplog):
+    hidden = Problem("h", "hand", "test", "", "f", "", (Test("f(1)", "1", visible=False), Test("assert f(1)", None)))
+    assert inputs(hidden, 2, 0) == ()
+
+    def run(programs):
+        assert [program.text for program in programs] == [LOOP, SHORT, OTHER]
+        return [Verdict(Outcome.PASSED, values=(value,)) for value in ("1", "1", "2")]
+
+    scores = by_majority(run, 0)([hidden, ADD], [[SHORT, LOOP], [LOOP, SHORT, OTHER]])
+    assert scores == [[0, 0], [2, 2, 1]]
+    assert "1 problems" in caplog.text and ": h" in caplog.text
 
 
 def test_agreement_counts_and_silence_is_none():

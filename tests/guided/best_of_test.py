@@ -37,4 +37,6 @@ def test_programs_are_judged_with_the_prompt_of_their_problem():
         return [(0.9, float(prompt[-1] == text[0])) for prompt, text in pairs]
 
     judge = by_steps(score_steps, "min")
+    cut = by_steps(lambda pairs: [(0.9, math.nan), (0.3, 0.2)], "min")
+    assert cut(PROBLEMS[:1], [["a", "b"]]) == [[0.0, 0.2]]
     assert judge(PROBLEMS, [["a", "b"], ["a", "b", "b"]]) == [[0.9, 0.0], [0.0, 0.9, 0.9]]

@@ -182,13 +182,22 @@ def test_failure_without_a_found_error_earns_no_process_reward():
     assert not got[1:].any()
 
 
-def test_process_reward_cannot_outvote_the_outcome():
-    """The best failing program earns no more than the worst passing one under the normalised rules."""
-    best = StepScores(jnp.full((3, 4), 0.999), jnp.asarray(ENDS), jnp.asarray(MASK))
-    failing = rewards.PrmMean(weight=0.5)(make_inputs(step_scores=best))[1].sum()
-    worst = StepScores(jnp.full((3, 4), -0.999), jnp.asarray(ENDS), jnp.asarray(MASK))
-    passing = rewards.PrmMean(weight=0.5)(make_inputs(step_scores=worst))[0].sum()
-    assert failing <= passing
+BOUNDED = {"PrmMean": 0.5, "PrmMin": 0.5, "PrmDelta": 0.5, "PrmGated": 1.0}
+"""The largest weight for an outcome of weight 1 with which the outcome cannot be outvoted."""
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_process_reward_cannot_outvote_the_outcome(name):
+    """The best failing program earns no more than the worst passing one, and would with a larger weight."""
+
+    def margin(weight):
+        rule = getattr(rewards, name)(weight=weight)
+        best, worst = (
+            StepScores(jnp.full((3, 4), sign * 0.999), jnp.asarray(ENDS), jnp.asarray(MASK)) for sign in (1, -1)
+        )
+        return rule(make_inputs(step_scores=worst))[0].sum() - rule(make_inputs(step_scores=best))[1].sum()
+
+    assert margin(BOUNDED[name]) > 0 > margin(1.1 * BOUNDED[name])
 
 
 def test_random_depends_on_seed_update_and_row_only():

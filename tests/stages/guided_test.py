@@ -71,6 +71,9 @@ def test_a_draft_ends_at_a_stop_sequence_at_its_longest_and_where_its_prompt_is_
     assert (stopped.text, stopped.ended) == ("a", True)
     assert unread == Draft(ended=True)
     assert longest.ended and len(longest.ids) == 24
+    lines[:] = ["print(1)\n", "z" * 24]
+    _, longer, _ = extend([SHORT, SHORT, SHORT], [_draft("a\n"), _draft("b\n"), _draft("c\n")], 0)
+    assert longer == _draft("b\n" + "z" * 22, ended=True)
     assert len(asked[0][0].lengths) == 2
     assert extend([LONG], [Draft()], 0) == [Draft(ended=True)] and len(asked) == 1
 
@@ -82,6 +85,20 @@ def test_only_steps_that_nothing_can_change_are_scored():
 
     drafts = [_draft("a\nb"), _draft("a\nb", ended=True), _draft("# c\n")]
     assert guided.score_drafts(score_steps, "min")([SHORT] * 3, drafts) == [0.9, 0.1, 0.0]
+
+
+def test_a_draft_that_the_scorer_has_not_read_to_its_end_is_worth_nothing():
+    def score_steps(pairs):
+        return [(0.9, math.nan, math.nan)] * len(pairs)
+
+    drafts = [_draft("a\nb", ended=True), _draft("a\nb")]
+    assert guided.score_drafts(score_steps, "min")([SHORT] * 2, drafts) == [0.0, 0.9]
+
+
+def test_a_greedy_policy_has_nothing_to_choose_from():
+    greedy = dataclasses.replace(WRITER, sampling=dataclasses.replace(RULE, temperature=0.0))
+    with pytest.raises(UserError, match="temperature 0"):
+        guided.guided_policy(None, None, greedy, {}, "prm", None)
 
 
 def test_unknown_methods_are_refused():
