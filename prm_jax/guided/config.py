@@ -55,8 +55,8 @@ def check_varied(method: str, temperature: float) -> None:
     """
     if temperature == 0:
         raise UserError(
-            f"guided decoding by {method!r} chooses among programs, and at temperature 0 all of them are the same: give "
-            "a temperature above 0, or leave it out"
+            f"guided decoding by {method!r} chooses among programs, and at temperature 0 all are the same: give a "
+            "temperature above 0, or leave it out"
         )
 
 

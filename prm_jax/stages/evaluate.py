@@ -159,8 +159,8 @@ def _evaluate_policy(experiment: Experiment, run: RunDirectory, policy: Policy, 
         new, context = writer.sampling.max_new_tokens, writer.model.context
         if context is not None and longest + new > context:
             raise UserError(
-                f"the longest few-shot prompt has {longest} tokens, with SamplingConfig.max_new_tokens {new} more than the "
-                f"model's context of {context}: lower it, or empty ProblemSets.few_shot"
+                f"the longest few-shot prompt has {longest} tokens, with SamplingConfig.max_new_tokens {new} more than "
+                f"the model's context of {context}: lower it, or empty ProblemSets.few_shot"
             )
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
         if policy.stage is None:
