@@ -75,7 +75,7 @@ def evaluate(experiment: Experiment, run_dir: str) -> None:
     """Evaluates all policies that are there, and the PRM, into `<run_dir>/evaluate/…`, and prints the table."""
     run = RunDirectory(run_dir)
     for method in experiment.guided.evaluated:
-        check_varied(method, experiment.evaluation.temperature)
+        check_varied(method, experiment.evaluation.temperature == 0)
     policies = [Policy(name, None, part) for name, part in base_policies(experiment).items()]
     stages = [f"ppo/{arm.name}" for arm in experiment.arms if run.is_done(f"ppo/{arm.name}")]
     if run.is_done("sft") or not policies:  # A published checkpoint can be evaluated before anything is trained.
