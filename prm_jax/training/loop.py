@@ -267,7 +267,9 @@ def fit(
                 progress.say(f"{label}: going on from step {start}")
             step = _steps(run, train_step, batches, start, place, stop, writer, progress)
             if monitor is not None and run.course.best is None:
-                progress.say(f"{label}: {monitor} never was a number, so the last parameters are kept, not the best ones")
+                progress.say(
+                    f"{label}: {monitor} never was a number, so the last parameters are kept, not the best ones"
+                )
         return run.result(step)
 
 
