@@ -130,7 +130,7 @@ def _add_own_arguments(command: argparse.ArgumentParser, name: str) -> None:
         )
     if name == "tasks":
         command.add_argument(
-            "--export", metavar="DIR", help="also write the arrays there, for machines without TensorFlow"
+            "--export", metavar="DIR", help="also write a run directory to go on in where there is no TensorFlow"
         )
     if name in ("ppo", "generate"):
         command.add_argument("--arm", help="only this arm" if name == "ppo" else "policy to use (default: sft)")

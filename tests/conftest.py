@@ -25,6 +25,24 @@ import jax  # Behind the flags, which XLA reads when JAX is imported.
 
 jax.config.update("jax_num_cpu_devices", 8)
 
+NOT_INSTALLED = """
+import sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in {packages!r} else self.finder.find_spec(name, path, target)
+    def find_distributions(self, context):
+        if (context.name or "").replace("-", "_") in {packages!r} or not hasattr(self.finder, "find_distributions"):
+            return []
+        return self.finder.find_distributions(context)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+"""
+
 ROOT = pathlib.Path(__file__).parents[1]
 STAGES = pathlib.Path(__file__).parent / "stages"
 
@@ -35,6 +53,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         group = STAGES if STAGES in item.path.parents else item.path
         item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
+@pytest.fixture(scope="session")
+def not_installed():
+    """Gives code after which packages, named as they are imported, look as if they were not installed.
+
+    `importlib.util.find_spec` and `importlib.metadata` do not see them either.
+    """
+    return lambda packages: NOT_INSTALLED.format(packages=sorted(packages))
 
 
 @pytest.fixture(scope="session")

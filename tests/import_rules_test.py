@@ -110,48 +110,38 @@ def test_rooms_of_plain_python_import_no_jax(name):
         assert not forbidden, f"{module} (asked for by {asking or 'nobody'}) imports {forbidden}"
 
 
-BLOCKED = """
-import sys
-
-class Without:
-    def __init__(self, finder):
-        self.finder = finder
-    def find_spec(self, name, path=None, target=None):
-        return None if name.split(".")[0] in {blocked!r} else self.finder.find_spec(name, path, target)
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-
-sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
-"""
-"""Makes packages look as if they were not installed, to `importlib.util.find_spec` too."""
-
-
-def run_blocked(blocked: set[str], code: str, *arguments: str) -> str:
+@pytest.fixture
+def run_without(not_installed):
     """Runs code in a process in which some packages cannot be imported; gives what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKED.format(blocked=sorted(blocked)) + textwrap.dedent(code), *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+
+    def run(packages: set[str], code: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", not_installed(packages) + textwrap.dedent(code), *arguments],
+            cwd=ROOT, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run
 
 
 IMPORT_ALL = """
-import importlib
+import importlib, sys
 for name in sys.argv[1:]:
     importlib.import_module(name)
 print("imported")
 """
 
 
-def test_rooms_of_plain_python_work_where_jax_is_not_installed():
+def test_rooms_of_plain_python_work_where_jax_is_not_installed(run_without):
     names = [name for name in MODULES if room(name) in WITHOUT_JAX or name == "prm_jax.batches"]
     # Modules that run as programs of their own inside the sandbox act when they are imported.
     names = [name for name in names if name != "prm_jax.execution.boot"]
-    assert run_blocked(JAX | TENSORFLOW, IMPORT_ALL, *names) == "imported\n"
+    assert run_without(JAX | TENSORFLOW, IMPORT_ALL, *names) == "imported\n"
 
 
 LEARN = """
+import sys
 import jax, numpy as np
 from prm_jax.models.config import ModelConfig
 from prm_jax.models.policy import init_policy
@@ -172,15 +162,15 @@ for _ in range(2):
 """
 
 
-def test_the_learner_trains_where_tensorflow_is_not_installed(tmp_path):
+def test_the_learner_trains_where_tensorflow_is_not_installed(run_without, tmp_path):
     rooms = ("models", "parallel", "sampling", "training", "ppo", "evaluation", "report")
     stages = [
         f"prm_jax.stages.{stage}" for stage in ("sft", "prm", "orm", "ppo", "evaluate", "generate", "score", "export")
     ]
     names = [name for name in MODULES if room(name) in rooms] + stages
-    assert run_blocked(TENSORFLOW | {"apache_beam"}, IMPORT_ALL, *names) == "imported\n"
+    assert run_without(TENSORFLOW | {"apache_beam"}, IMPORT_ALL, *names) == "imported\n"
     write_rows(tmp_path)
-    losses = [float(line) for line in run_blocked(TENSORFLOW, LEARN, str(tmp_path)).split()]
+    losses = [float(line) for line in run_without(TENSORFLOW, LEARN, str(tmp_path)).split()]
     assert len(losses) == 2 and np.isfinite(losses).all() and losses[1] < losses[0]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from etils import epath
 
+from prm_jax.errors import UserError
 from prm_jax.labelling.card_text import summary as summary_of
 from prm_jax.labelling.jsonl import TESTS, read_labelled, read_tests
 from prm_jax.labelling.label import LabelConfig
@@ -70,17 +71,24 @@ def problems_for(experiment: Experiment, run: RunDirectory, part: str) -> tuple[
 
 
 def practice_problems(experiment: Experiment, run: RunDirectory) -> tuple[Problem, ...]:
-    """RL's problems, with the generated tests that they gained when they were labelled."""
+    """RL's problems, with the generated tests that they gained when they were labelled.
+
+    Raises:
+      UserError: as `labelled_programs`.
+    """
     gained: dict[str, tuple[Test, ...]] = {}
-    for path in run.folder("label").glob(f"*/{TESTS}"):
+    for path in _files(run, TESTS):
         gained |= read_tests(path)
     return tuple(each.with_tests(gained.get(each.id, ())) for each in problems_for(experiment, run, "practice"))
 
 
 def labelled_programs(run: RunDirectory, split: str) -> list[LabelledProgram]:
-    """The labelled programs of a split."""
-    shards = sorted(run.folder("label").glob("*/labelled-*.jsonl"))
-    return [row for shard in shards for row in read_labelled(shard) if row.split == split]
+    """The labelled programs of a split.
+
+    Raises:
+      UserError: if the run is not labelled, or the files are gone.
+    """
+    return [row for shard in _files(run, "labelled-*.jsonl") for row in read_labelled(shard) if row.split == split]
 
 
 def judged_family(run: RunDirectory) -> str:
@@ -92,6 +100,18 @@ def dataset_folder(run: RunDirectory, family: str) -> epath.Path:
     """Where the TFDS data set of a family lies."""
     (version,) = (run.folder("label") / family / "tfds" / "prm_code").iterdir()
     return version
+
+
+def _files(run: RunDirectory, pattern: str) -> list[epath.Path]:
+    """Files that labelling left, of all families."""
+    run.record_of("label")
+    folder = run.folder("label")
+    found = sorted(folder.glob(f"*/{pattern}"))
+    if not found:
+        raise UserError(
+            f"{folder} is finished, but has no */{pattern}: copy the whole folder, or delete it and label again"
+        )
+    return found
 
 
 def _label(experiment: Experiment, folder: epath.Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def _orm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
             seed=experiment.seed, label="orm",
         )  # fmt: skip
     save_params(folder, result.best_params)
-    return {"steps": result.steps, "rows": len(rows.tokens), "validation_auc": max(r["auc"] for r in result.history)}
+    return {"steps": result.steps, "rows": len(rows.tokens), "validation_auc": result.best}
 
 
 def _outcome_only(row: LabelledProgram) -> LabelledProgram:

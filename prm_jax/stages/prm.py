@@ -236,7 +236,7 @@ def _train(
             seed=experiment.seed, label=label, prompt=prompt,
         )  # fmt: skip
     save_params(folder, result.best_params)
-    return {"steps": result.steps, "rows": len(rows.tokens), "validation_auc": max(r["auc"] for r in result.history)}
+    return {"steps": result.steps, "rows": len(rows.tokens), "validation_auc": result.best}
 
 
 def _joined(rows: TokenBatch, others: TokenBatch) -> TokenBatch:

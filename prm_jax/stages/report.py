@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def gather(experiment: Experiment, run: RunDirectory) -> ReportData:
     return ReportData(
         name=experiment.name,
         created=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        versions={"prm_jax": __version__} | {name: metadata.version(name) for name in PACKAGES},
+        versions={"prm_jax": __version__} | dict(_versions()),
         configuration=dict(_configuration(experiment)),
         results=policy_results(experiment, run),
         curves=tuple(_curves(experiment, run)),
@@ -74,6 +75,13 @@ def gather(experiment: Experiment, run: RunDirectory) -> ReportData:
         update_time=_update_time(experiment, run),
         programs=tuple(ShownProgram("sft", program) for program in programs),
     )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """The packages that are installed: a learner has no seqio."""
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            yield name, metadata.version(name)
 
 
 def _configuration(experiment: Experiment) -> Iterator[tuple[str, str]]:

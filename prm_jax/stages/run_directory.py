@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 from etils import epath
@@ -123,7 +123,26 @@ class RunDirectory:
         given = json.loads(json.dumps(resolved(configuration)))
         return all(held.get(name) == value for name, value in given.items())
 
-    def _claim(self, name: str, folder: epath.Path, plain: dict[str, Any]) -> None:
+    def copy_stage(self, stage: str, path: str, without: str) -> None:
+        """Makes a stage that is finished here a finished stage of the run directory at `path`.
+
+        A copy that was cut short is no finished stage; the next call makes it whole. One that is whole is left alone.
+
+        Args:
+          stage: which.
+          path: the other run directory, which need not be there.
+          without: the name of files and folders that are left out.
+
+        Raises:
+          UserError: if the stage is not finished here, or the other folder holds it for another configuration.
+        """
+        record, other, folder = self.record_of(stage), RunDirectory(path), self.folder(stage)
+        other._claim(stage, other.folder(stage), json.loads((folder / _CONFIGURATION).read_text()), "--export")
+        if not other.is_done(stage):
+            _copy(folder, other.folder(stage), {_CONFIGURATION, _DONE, without})
+            write_json(other.folder(stage) / _DONE, record)
+
+    def _claim(self, name: str, folder: epath.Path, plain: dict[str, Any], flag: str = "--run_dir") -> None:
         """Marks the folder with the configuration, or finds it marked with another one."""
         mark = folder / _CONFIGURATION
         if not mark.exists():
@@ -135,7 +154,7 @@ class RunDirectory:
             changed = ", ".join(_differences(held, plain)) or "its inputs"
             raise UserError(
                 f"{folder} was made with another configuration (it differs in {changed}): "
-                f"choose another --run_dir, or delete {folder} to make it again"
+                f"choose another {flag}, or delete {folder} to make it again"
             )
 
     def _release(self, folder: epath.Path) -> None:
@@ -153,6 +172,18 @@ def write_json(path: epath.Path, value: Any) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _copy(source: epath.Path, target: epath.Path, without: Set[str]) -> None:
+    """Copies a folder, over what is there."""
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in source.iterdir():
+        if entry.name in without:
+            continue
+        if entry.is_dir():
+            _copy(entry, target / entry.name, without)
+        else:
+            entry.copy(target / entry.name, overwrite=True)
 
 
 def _differences(held: Any, given: Any, name: str = "") -> list[str]:

@@ -1,14 +1,13 @@
 """Stage `tasks`: labelled programs in, seqio tasks and the learner's arrays out.
 
-This stage and `label` alone import TensorFlow. What later stages read are plain `.npy` files, so that a learner
-starts fast and runs where TensorFlow is not installed.
+This stage and `label` alone import TensorFlow. What later stages read are plain files, the `.npy` files that are made
+here and the JSONL files of `label`, so that a learner starts fast and runs where TensorFlow is not installed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from typing import Any
 
 from etils import epath
@@ -34,16 +33,22 @@ def tasks(experiment: Experiment, run_dir: str, export: str | None = None) -> No
     Args:
       experiment: the experiment.
       run_dir: its run directory, with a finished `label`.
-      export: a folder that gets a copy of the arrays, for machines without TensorFlow.
+      export: gets all that later stages read, as a run directory to go on in where there is no TensorFlow.
+
+    Raises:
+      UserError: if `label` is not finished, or a folder was made with another configuration.
     """
+    if export and epath.Path(export).is_file():
+        raise UserError(f"--export={export} is a file: give a folder, which need not be there")
     run = RunDirectory(run_dir)
     configuration = {"label": run.fingerprint_of("label"), "text": experiment.text, "pretrained": experiment.pretrained}
     if others := experiment.mixed_with:
         configuration["mixed_with"] = {other: RunDirectory(other).fingerprint_of("label") for other in others}
     run.stage("tasks", configuration, lambda folder: _tasks(experiment, run, folder), alone=True)
     if export and is_first():
-        shutil.copytree(run.folder("tasks"), export, dirs_exist_ok=True, ignore=shutil.ignore_patterns("tfds"))
-        print(f"tasks: arrays copied to {export}")
+        for stage in ("label", "tasks"):
+            run.copy_stage(stage, export, without="tfds")
+        print(f"tasks: {export} has all that the learner needs: go on with --run_dir={export}")
 
 
 def serve(run_dir: str) -> tuple[str, ...]:

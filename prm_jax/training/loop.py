@@ -77,7 +77,9 @@ class FitResult:
 
     Attributes:
       state: the state after the last step.
-      best_params: parameters at the best evaluation of the monitored metric; the last ones where none is monitored.
+      best_params: parameters at the best evaluation of the monitored metric; the last ones where none is monitored, or
+        where it never was a number.
+      best: that evaluation's metric; NaN where there is none.
       history: the evaluations, each with its `step`.
       steps: steps made in all, those before a resume included.
       stopped_early: whether patience ran out.
@@ -85,6 +87,7 @@ class FitResult:
 
     state: TrainState
     best_params: Any
+    best: float
     history: tuple[dict[str, float], ...]
     steps: int
     stopped_early: bool
@@ -100,10 +103,13 @@ class _Course:
     stopped_early: bool = False
 
     def improves(self, value: float, min_delta: float) -> bool:
-        """Note an evaluation; NaN never improves. Gives whether it is the best so far."""
+        """Note an evaluation; NaN never improves, and is no failure before there is a number to fall behind.
+
+        Gives whether it is the best so far.
+        """
         better = not math.isnan(value) and (self.best is None or value > self.best + min_delta)
         self.best = value if better else self.best
-        self.failures = 0 if better else self.failures + 1
+        self.failures = 0 if self.best is None or better else self.failures + 1
         return better
 
 
@@ -193,8 +199,10 @@ class _Fit:
         return metrics
 
     def result(self, step: int) -> FitResult:
-        best = self.state.params if self.best_params is None else self.best_params
-        return FitResult(self.state, best, tuple(self.course.history), step, self.course.stopped_early)
+        best = math.nan if self.course.best is None else self.course.best
+        # Where nothing was the best, `best_params` are those that training began with.
+        params = self.state.params if math.isnan(best) else self.best_params
+        return FitResult(self.state, params, best, tuple(self.course.history), step, self.course.stopped_early)
 
     def _tree(self) -> dict[str, Any]:
         best = {} if self.best_params is None else {"best_params": self.best_params}
@@ -258,6 +266,10 @@ def fit(
             if start:
                 progress.say(f"{label}: going on from step {start}")
             step = _steps(run, train_step, batches, start, place, stop, writer, progress)
+            if monitor is not None and run.course.best is None:
+                progress.say(
+                    f"{label}: {monitor} never was a number, so the last parameters are kept, not the best ones"
+                )
         return run.result(step)
 
 

@@ -131,7 +131,20 @@ def test_a_finished_run_gets_rows_of_guided_decoding(command, tiny, run_without)
         assert len(samples) == 12 * (2 if name == "sft" else 1)
 
 
-def test_export_leaves_the_arrays_for_a_learner_without_tensorflow(command, tiny, tiny_run, tmp_path):
-    command("tasks", *tiny, f"--run_dir={tiny_run}", f"--export={tmp_path / 'out'}")
-    assert {"tokens.npy", "labels.npy", "meta.json"} <= {path.name for path in (tmp_path / "out/sft").iterdir()}
-    assert (tmp_path / "out/tokenizer.json").exists()
+def test_a_learner_without_tensorflow_goes_on_from_an_export(command, tiny, tiny_run, tmp_path, not_installed):
+    out = tmp_path / "out"
+    told, _ = command("tasks", *tiny, f"--run_dir={tiny_run}", f"--export={out}")
+    assert f"go on with --run_dir={out}" in told
+    assert sorted(path.name for path in out.iterdir()) == ["label", "tasks"] and not list(out.rglob("tfds"))
+    # All stages, of which the first two are done.
+    one_arm = (*tiny, "--gin_file=gin/ablations/prm_online.gin", f"--run_dir={out}")
+    packages = {"tensorflow", "seqio", "tensorflow_datasets", "apache_beam"}
+    told, said = command("run", *one_arm, before=not_installed(packages))
+    assert re.findall(r"^(\S+): done already", told, re.MULTILINE) == ["label", "tasks"]
+    assert f"report: {out / 'report.html'}" in told and "never was a number" not in said
+    assert "seqio" not in (out / "report.html").read_text() and "seqio" in (tiny_run / "report.html").read_text()
+    # What networks learn from and are judged by is what it is where the data were made, so their figures are.
+    for stage in ("sft", "prm", "prm_blind", "evaluate/sft", "evaluate/prm_online", "evaluate/prm"):
+        here, there = (json.loads((run / stage / "done.json").read_text()) for run in (out, tiny_run))
+        assert here["fingerprint"] == there["fingerprint"], stage
+        assert json.dumps(here["summary"]) == json.dumps(there["summary"]), stage  # As text: an AUC of none is NaN.

@@ -94,6 +94,47 @@ def test_a_missing_stage_is_named_with_the_command_that_makes_it(run):
         run.fingerprint_of("ppo/outcome")
 
 
+def test_a_finished_stage_is_copied_and_is_finished_there(run, tmp_path):
+    with pytest.raises(UserError, match="no finished stage 'label'"):
+        run.copy_stage("label", str(tmp_path / "other"), without="tfds")
+
+    def work(folder):
+        for name in ("a/rows.npy", "a/tfds/rows", "card.json"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(name)
+        return {"rows": 2}
+
+    run.stage("label", {"seed": 0}, work)
+    other = RunDirectory(str(tmp_path / "other"))
+    for _ in range(2):
+        run.copy_stage("label", other.path, without="tfds")
+        names = {str(path.relative_to(tmp_path / "other/label")) for path in (tmp_path / "other/label").rglob("*")}
+        assert names == {"a", "a/rows.npy", "card.json", "configuration.json", "done.json"}
+        assert other.record_of("label") == run.record_of("label")
+    other.stage("label", {"seed": 0}, nothing)
+    third = RunDirectory(str(tmp_path / "third"))
+    third.stage("label", {"seed": 1}, lambda folder: {})
+    with pytest.raises(UserError, match=r"differs in seed\): choose another --export"):
+        third.copy_stage("label", other.path, without="tfds")
+
+
+def test_a_copy_that_was_cut_short_is_not_finished_until_it_is_whole(run, tmp_path, monkeypatch):
+    run.stage("label", {"seed": 0}, lambda folder: {"size": (folder / "rows").write_text("whole")})
+    other = RunDirectory(str(tmp_path / "other"))
+
+    def full(source, target, overwrite):
+        target.write_text("wh")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(run.folder("label")), "copy", full)
+        with pytest.raises(OSError, match="No space"):
+            run.copy_stage("label", other.path, without="tfds")
+    assert not other.is_done("label") and (other.folder("label") / "rows").read_text() == "wh"
+    run.copy_stage("label", other.path, without="tfds")
+    assert other.is_done("label") and (other.folder("label") / "rows").read_text() == "whole"
+
+
 def test_fingerprints_differ_with_types_and_values_and_not_with_order():
     assert fingerprint(resolved({"a": 1, "b": 2})) == fingerprint(resolved({"b": 2, "a": 1}))
     assert fingerprint(resolved(Inner())) != fingerprint(resolved(Other()))

@@ -1,5 +1,6 @@
 """The loop: a run that was stopped, however, ends with the bits of the run that was not."""
 
+import dataclasses
 import math
 import os
 import pathlib
@@ -152,7 +153,7 @@ def test_patience_stops_and_keeps_the_best(toy, tmp_path):
     config = FitConfig(steps=40, evaluate_every=4, checkpoint_every=3, patience=2, min_delta=0.1, seed=1)
     keywords = {"config": config, "evaluate": scripted, "monitor": "pass@1"}
     result = run(toy, tmp_path / "whole", **keywords)
-    assert result.stopped_early and result.steps == 16
+    assert result.stopped_early and result.steps == 16 and result.best == 0.9
     assert toy.same_bits(result.best_params, seen[8]) and not toy.same_bits(result.best_params, seen[16])
     # Killed after the first failure: the resumed run must remember it, and the best parameters.
     with pytest.raises(KilledError):
@@ -165,7 +166,24 @@ def test_patience_stops_and_keeps_the_best(toy, tmp_path):
 
 def test_without_a_monitor_the_last_parameters_are_the_best(toy, tmp_path):
     result = run(toy, tmp_path, evaluate=None, monitor=None)
-    assert result.best_params is result.state.params and result.history == ()
+    assert result.best_params is result.state.params and result.history == () and math.isnan(result.best)
+
+
+def test_where_the_monitor_never_is_a_number_the_last_parameters_are_the_best(toy, tmp_path, capsys):
+    keywords = {"monitor": "auc", "evaluate": lambda params, step: {"auc": math.nan}}
+    config = dataclasses.replace(CONFIG, patience=1)
+    result = run(toy, tmp_path / "none", config, **keywords)
+    assert toy.same_bits(result.best_params, result.state.params) and math.isnan(result.best)
+    # Nothing tells that learning has stopped: patience does not run out.
+    assert result.steps == 12 and not result.stopped_early
+    assert "training: auc never was a number" in capsys.readouterr().err
+    again = run(toy, tmp_path / "none", config, batches_from=kill, **keywords)
+    assert toy.same_bits(again.best_params, result.state.params)
+    # One number among them is the best.
+    once = lambda params, step: {"auc": 0.7 if step == 8 else math.nan}  # noqa: E731
+    result = run(toy, tmp_path / "one", CONFIG, monitor="auc", evaluate=once)
+    assert result.best == 0.7 and not toy.same_bits(result.best_params, result.state.params)
+    assert "number" not in capsys.readouterr().err
 
 
 def test_a_loss_that_is_not_finite_stops_at_its_step(toy, tmp_path):
