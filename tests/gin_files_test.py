@@ -214,7 +214,8 @@ def test_smollm2_is_measured_on_the_same_problems_before_and_after_training():
     assert whole.evaluation.samples_per_problem == 80
     human = resolve("gin/humaneval_smollm2.gin")
     assert base_policies(human) == {"base": "evaluation"} and human.problems.evaluation == (HumanEvalSource(100),)
-    assert human.ppo == small.ppo and "\ndef" in human.sampling.stop
+    assert human.ppo == small.ppo and "\ndef" in human.evaluation.stop
+    assert human.sampling.stop == small.sampling.stop and small.evaluation.stop is None
 
 
 def test_without_a_checkpoint_there_is_no_base_to_measure():

@@ -6,6 +6,8 @@ What is compiled for the answer is what runs later: JAX keeps it.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import os
 import pathlib
@@ -95,8 +97,18 @@ def capacity() -> float:
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return float((device.memory_stats() or {}).get("bytes_limit", 0))
+    _give_back()
     free = min(_available(), _allowed())
     return free / len(jax.local_devices()) + _held()
+
+
+def _give_back() -> None:
+    """Gives the kernel what this process has freed, where glibc has kept it (`cli.py`): it is there to be had.
+
+    Else an arm of a run would be refused for the memory of the arm before it.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _held() -> float:

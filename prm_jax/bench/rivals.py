@@ -49,6 +49,8 @@ class Transformers:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda":
+            torch.set_float32_matmul_precision("high")  # As JAX multiplies float32 there.
         loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         model = loaded.to(device).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)

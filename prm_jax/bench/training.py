@@ -119,9 +119,9 @@ def run(
     if not torch_step.installed():
         print("transformers: left out, as it is not installed (pip install torch transformers)")
     else:
-        seconds = torch_step.measure(model, rows, tokens, steps)
-        found.append(Measurement("transformers", "sft", rows * tokens, seconds, found[0].flops, peak))
-        print(f"{found[-1]}; prm_jax does {found[0].rate / found[-1].rate:.2f} times as many", flush=True)
+        for learner, seconds in torch_step.measure(model, rows, tokens, steps):
+            found.append(Measurement(learner, "sft", rows * tokens, seconds, found[0].flops, peak))
+            print(f"{found[-1]}; prm_jax does {found[0].rate / found[-1].rate:.2f} times as many", flush=True)
     return found
 
 

@@ -19,6 +19,9 @@ from prm_jax.evaluation.samples import GradedSample
 BASELINES = ("sft", "outcome", "base")
 """What the claim is measured against: no RL, RL from the outcome alone, and the checkpoint that a run started from."""
 
+FEWEST_PROBLEMS = 10
+"""Of a group by difficulty: the interval of fewer would be too narrow, that of one problem has no width at all."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ProblemCounts:
@@ -33,11 +36,21 @@ class ProblemCounts:
 
 @dataclasses.dataclass(frozen=True)
 class DifficultyResult:
-    """pass@1 over the problems of one difficulty."""
+    """A policy on the problems of like difficulty.
 
-    difficulty: int
+    Attributes:
+      lowest: the least difficulty among them.
+      highest: the greatest.
+      problems: their number.
+      pass_at_1: mean over them, with its bootstrap interval.
+      pass_at_10: the same.
+    """
+
+    lowest: int
+    highest: int
     problems: int
     pass_at_1: Interval
+    pass_at_10: Interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +61,7 @@ class PolicyResult:
       name: the arm.
       pass_at_1: mean over problems, with its bootstrap interval over problems.
       pass_at_10: the same; NaN where no problem has ten known samples.
-      by_difficulty: pass@1 for each difficulty, ascending.
+      by_difficulty: both by difficulty, ascending, in groups of at least `FEWEST_PROBLEMS`, where there are as many.
       counts: per problem.
       outcomes: share of samples by the kind of their outcome.
       mean_tokens: tokens per program.
@@ -91,9 +104,6 @@ def policy_result(
 
     counts = _counts(samples)
     known = [sample for sample in samples if sample.known]
-    by_difficulty: dict[int, list[ProblemCounts]] = collections.defaultdict(list)
-    for problem in counts:
-        by_difficulty[problem.difficulty].append(problem)
     outcomes = collections.Counter(str(sample.outcome) for sample in known)
     steps, neutral = sum(s.steps for s in known), sum(s.neutral_steps for s in known)
     return PolicyResult(
@@ -101,7 +111,8 @@ def policy_result(
         pass_at_1=interval(1, counts),
         pass_at_10=interval(10, counts),
         by_difficulty=tuple(
-            DifficultyResult(difficulty, len(of), interval(1, of)) for difficulty, of in sorted(by_difficulty.items())
+            DifficultyResult(of[0].difficulty, of[-1].difficulty, len(of), interval(1, of), interval(10, of))
+            for of in _groups(counts)
         ),
         counts=counts,
         outcomes={outcome: count / len(known) for outcome, count in sorted(outcomes.items())},
@@ -187,6 +198,20 @@ def _counts(samples: Sequence[GradedSample]) -> tuple[ProblemCounts, ...]:
         )
         for problem_id, of in sorted(by_problem.items())
     )
+
+
+def _groups(counts: Sequence[ProblemCounts]) -> list[list[ProblemCounts]]:
+    """The problems by difficulty. Those of one difficulty stay together; too few of them join their neighbours."""
+    groups: list[list[ProblemCounts]] = [[]]
+    for problem in sorted(counts, key=lambda each: each.difficulty):
+        last = groups[-1]
+        if len(last) >= FEWEST_PROBLEMS and problem.difficulty != last[-1].difficulty:
+            groups.append(last := [])
+        last.append(problem)
+    if len(groups) > 1 and len(groups[-1]) < FEWEST_PROBLEMS:
+        rest = groups.pop()
+        groups[-1] += rest
+    return [group for group in groups if group]
 
 
 def _mean(samples: Sequence[GradedSample], value: Callable[[GradedSample], float]) -> float:

@@ -30,6 +30,8 @@ class EvaluationConfig:
     Attributes:
       samples_per_problem: n of pass@k; pass@10 needs at least 10 whose verdict is known.
       temperature: of the sampling; 1 is the policy itself.
+      stop: what ends a program, in place of `SamplingConfig.stop`: a benchmark may want other programs than those that
+        validation asks for. None leaves it to that.
       seed: of the samples and of the bootstrap.
       resamples: of the bootstrap.
       max_unknown_share: evaluation stops where the sandbox could not judge more than this share of the samples.
@@ -38,12 +40,15 @@ class EvaluationConfig:
 
     samples_per_problem: int = 20
     temperature: float = 1.0
+    stop: tuple[str, ...] | None = None
     seed: int = 0
     resamples: int = 4000
     max_unknown_share: float = 0.05
     first_wrong_threshold: float = 0.5
 
     def __post_init__(self) -> None:
+        if self.stop is not None:
+            object.__setattr__(self, "stop", tuple(self.stop))
         if self.samples_per_problem < 1 or self.resamples < 1:
             raise UserError("EvaluationConfig: samples_per_problem and resamples must be at least 1")
         if self.seed < 0:

@@ -47,16 +47,16 @@ class GuidedConfig:
             raise UserError(f"GuidedConfig.generated is {self.generated}; it must be 0 or more.")
 
 
-def check_varied(method: str, temperature: float) -> None:
+def check_varied(method: str, greedy: bool) -> None:
     """Refuses to choose among programs that are all the same.
 
     Raises:
-      UserError: the temperature is 0.
+      UserError: they are written greedily.
     """
-    if temperature == 0:
+    if greedy:
         raise UserError(
-            f"guided decoding by {method!r} chooses among programs, and at temperature 0 all of them are the same: give "
-            "a temperature above 0, or leave it out"
+            f"guided decoding by {method!r} chooses among programs, and written greedily all are the same: give a "
+            "temperature above 0 and greedy=False, or leave it out"
         )
 
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from prm_jax.evaluation.bootstrap import NOTHING, Interval
 from prm_jax.evaluation.prm_eval import PrmResult, ProgramsResult
-from prm_jax.evaluation.results import PolicyResult, differences
+from prm_jax.evaluation.results import DifficultyResult, PolicyResult, differences
 from prm_jax.report.data import ReportData
 from prm_jax.report.numbers import DASH, number, percent, percent_range, points, points_range, seconds
 from prm_jax.report.plots import (
@@ -106,7 +106,7 @@ def headline_rows(data: ReportData, slots: dict[str, int]) -> list[dict[str, Any
     best = max((result.pass_at_1.value for result in data.results), default=math.nan)
     rows = []
     for result in data.results:
-        by_difficulty = {of.difficulty: of.pass_at_1 for of in result.by_difficulty}
+        by_difficulty = {_statements(of): of for of in result.by_difficulty}
         rows.append(
             {
                 "name": result.name,
@@ -120,8 +120,7 @@ def headline_rows(data: ReportData, slots: dict[str, int]) -> list[dict[str, Any
                 "pass_at_80_range": percent_range(result.pass_at_80),
                 "differences": [_difference(of.get(result.name, NOTHING)) for of in compared.values()],
                 "by_difficulty": [
-                    (percent(of.value), percent_range(of))
-                    for of in (by_difficulty.get(d, NOTHING) for d in _difficulties(data.results))
+                    _of_group(by_difficulty.get(statements)) for statements in _difficulties(data.results)
                 ],
             }
         )
@@ -143,8 +142,21 @@ def _direction(difference: Interval) -> str:
     return "better" if difference.value > 0 else "worse"
 
 
-def _difficulties(results: Sequence[PolicyResult]) -> list[int]:
-    return sorted({of.difficulty for result in results for of in result.by_difficulty})
+def _difficulties(results: Sequence[PolicyResult]) -> list[str]:
+    """The groups by difficulty, ascending: the same for all policies, which are asked the same problems."""
+    groups = sorted((of for result in results for of in result.by_difficulty), key=lambda of: of.lowest)
+    return list(dict.fromkeys(map(_statements, groups)))
+
+
+def _statements(group: DifficultyResult) -> str:
+    """`"5"`, or `"5–7"` for a group of several difficulties."""
+    return str(group.lowest) if group.lowest == group.highest else f"{group.lowest}–{group.highest}"
+
+
+def _of_group(group: DifficultyResult | None) -> tuple[str, str, str]:
+    """pass@1, its interval, and pass@10."""
+    once, ten = (NOTHING, NOTHING) if group is None else (group.pass_at_1, group.pass_at_10)
+    return percent(once.value), percent_range(once), percent(ten.value)
 
 
 def _headline_figures(data: ReportData, slots: dict[str, int]) -> list[Figure]:
@@ -162,7 +174,7 @@ def _headline_figures(data: ReportData, slots: dict[str, int]) -> list[Figure]:
             Line(
                 result.name,
                 slots[result.name],
-                tuple(float(of.difficulty) for of in result.by_difficulty),
+                tuple((of.lowest + of.highest) / 2 for of in result.by_difficulty),
                 tuple(of.pass_at_1.value for of in result.by_difficulty),
                 tuple((of.pass_at_1.low, of.pass_at_1.high) for of in result.by_difficulty),
             )

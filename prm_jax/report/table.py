@@ -17,14 +17,15 @@ from prm_jax.evaluation.prm_pairs import PrmSummary
 from prm_jax.evaluation.results import BASELINES, PolicyResult, differences
 from prm_jax.report.numbers import DASH, number, percent, percent_range, points, points_range
 
+_WIDEST = 1000
 
-def results_table(results: Sequence[PolicyResult], baselines: Sequence[str] = BASELINES, width: int = 140) -> str:
+
+def results_table(results: Sequence[PolicyResult], baselines: Sequence[str] = BASELINES) -> str:
     """A table of all policies, in percent and percentage points, with 95 % intervals over problems.
 
     Args:
       results: the policies, evaluated on the same problems.
       baselines: the policies that the others are compared with; one without a result has no column.
-      width: columns of the terminal.
     """
     compared = differences(results, baselines)
     table = Table(box=box.SIMPLE_HEAD)
@@ -36,18 +37,18 @@ def results_table(results: Sequence[PolicyResult], baselines: Sequence[str] = BA
     for result in results:
         table.add_row(
             Text(result.name),
-            f"{percent(result.pass_at_1.value)} ({percent_range(result.pass_at_1)})",
-            percent(result.pass_at_10.value),
-            *[percent(result.pass_at_80.value)] * many,
+            _interval(result.pass_at_1),
+            _interval(result.pass_at_10),
+            *[_interval(result.pass_at_80)] * many,
             *(_difference(of.get(result.name)) for of in compared.values()),
             number(result.mean_tokens, 1),
             number(result.mean_steps, 1),
             percent(result.visible_only_share),
         )
-    return _text(table, width)
+    return _text(table)
 
 
-def runs_table(summaries: Sequence[Summary], width: int = 140) -> str:
+def runs_table(summaries: Sequence[Summary]) -> str:
     """A table of all policies over several runs: pass@1 in each, the mean, the differences to the baselines."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("policy", no_wrap=True)
@@ -59,13 +60,13 @@ def runs_table(summaries: Sequence[Summary], width: int = 140) -> str:
         table.add_row(
             Text(summary.name),
             *map(percent, summary.runs),
-            f"{percent(summary.pass_at_1.value)} ({percent_range(summary.pass_at_1)})",
+            _interval(summary.pass_at_1),
             *(_difference(summary.differences.get(baseline)) for baseline in baselines),
         )
-    return _text(table, width)
+    return _text(table)
 
 
-def prms_table(summaries: Sequence[PrmSummary], width: int = 140) -> str:
+def prms_table(summaries: Sequence[PrmSummary]) -> str:
     """A table of PRMs on the same held-out variants, in percent; differences are to the first run's."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("PRM of", no_wrap=True)
@@ -74,19 +75,25 @@ def prms_table(summaries: Sequence[PrmSummary], width: int = 140) -> str:
     for index, summary in enumerate(summaries, start=1):
         table.add_row(
             f"run {index}",
-            f"{percent(summary.auc.value)} ({percent_range(summary.auc)})",
+            _interval(summary.auc),
             _difference(summary.auc_gain),
-            f"{percent(summary.first_wrong.value)} ({percent_range(summary.first_wrong)})",
+            _interval(summary.first_wrong),
             _difference(summary.first_wrong_gain),
             str(summary.programs),
         )
-    return _text(table, width)
+    return _text(table)
 
 
-def _text(table: Table, width: int) -> str:
+def _text(table: Table) -> str:
+    """As wide as its figures are: none of them is cut."""
     out = io.StringIO()
+    width = Console(width=_WIDEST).measure(table).maximum
     Console(file=out, width=width, force_terminal=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").split("\n")) + "\n"
+
+
+def _interval(share: Interval) -> str:
+    return DASH if math.isnan(share.value) else f"{percent(share.value)} ({percent_range(share)})"
 
 
 def _difference(difference: Interval | None) -> str:

@@ -75,7 +75,7 @@ def evaluate(experiment: Experiment, run_dir: str) -> None:
     """Evaluates all policies that are there, and the PRM, into `<run_dir>/evaluate/…`, and prints the table."""
     run = RunDirectory(run_dir)
     for method in experiment.guided.evaluated:
-        check_varied(method, experiment.evaluation.temperature)
+        check_varied(method, experiment.evaluation.temperature == 0)
     policies = [Policy(name, None, part) for name, part in base_policies(experiment).items()]
     stages = [f"ppo/{arm.name}" for arm in experiment.arms if run.is_done(f"ppo/{arm.name}")]
     if run.is_done("sft") or not policies:  # A published checkpoint can be evaluated before anything is trained.
@@ -85,8 +85,7 @@ def evaluate(experiment: Experiment, run_dir: str) -> None:
         configuration = {
             "policy": run.fingerprint_of(policy.stage) if policy.stage else experiment.pretrained,
             "problems": getattr(experiment.problems, policy.asked),
-            "evaluation": experiment.evaluation,
-            "sampling": experiment.sampling,
+            **_how_asked(experiment),
         }
         run.stage(
             f"evaluate/{policy.name}", configuration, functools.partial(_evaluate_policy, experiment, run, policy)
@@ -97,8 +96,7 @@ def evaluate(experiment: Experiment, run_dir: str) -> None:
             "policy": run.fingerprint_of("sft"),
             "scorer": run.fingerprint_of(scorer) if (scorer := scorer_of(method)) else None,
             "problems": experiment.problems.evaluation,
-            "evaluation": experiment.evaluation,
-            "sampling": experiment.sampling,
+            **_how_asked(experiment),
             "guided": dataclasses.replace(experiment.guided, evaluated=(method,)),
         }
         work = functools.partial(_evaluate_policy, experiment, run, Policy(name, "sft", method=method))
@@ -112,6 +110,16 @@ def evaluate(experiment: Experiment, run_dir: str) -> None:
         run.stage("evaluate/prm", configuration, functools.partial(_evaluate_prm, experiment, run))
     if is_first():
         print(results_table(policy_results(experiment, run)))
+
+
+def _how_asked(experiment: Experiment) -> dict[str, Any]:
+    """What a policy's programs depend on beside the policy and the problems: a longer prompt may be one more answer."""
+    return {
+        "evaluation": experiment.evaluation,
+        "sampling": experiment.sampling,
+        "text": experiment.text,
+        "dtype": experiment.model.dtype,
+    }
 
 
 def policy_results(experiment: Experiment, run: RunDirectory) -> tuple[PolicyResult, ...]:
@@ -152,6 +160,8 @@ def _evaluate_policy(experiment: Experiment, run: RunDirectory, policy: Policy, 
         writer_of(experiment, tokenizer, config.temperature),
         say=lambda line: print(f"evaluate {policy.name}: {line}", flush=True),
     )
+    if config.stop is not None:
+        writer = dataclasses.replace(writer, sampling=dataclasses.replace(writer.sampling, stop=config.stop))
     problems = problems_of(experiment.problems, policy.asked)
     if policy.asked == "few_shot":  # `TextConfig` knows the prompts that policies are trained on.
         longest = max(len(prompt_ids(problem.prompt, tokenizer)) for problem in problems)
@@ -159,8 +169,8 @@ def _evaluate_policy(experiment: Experiment, run: RunDirectory, policy: Policy, 
         new, context = writer.sampling.max_new_tokens, writer.model.context
         if context is not None and longest + new > context:
             raise UserError(
-                f"the longest few-shot prompt has {longest} tokens, with SamplingConfig.max_new_tokens {new} more than the "
-                f"model's context of {context}: lower it, or empty ProblemSets.few_shot"
+                f"the longest few-shot prompt has {longest} tokens, with SamplingConfig.max_new_tokens {new} more than "
+                f"the model's context of {context}: lower it, or empty ProblemSets.few_shot"
             )
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
         if policy.stage is None:

@@ -60,7 +60,7 @@ def guided_policy(
       UserError: there is no such method, its scorer has not been trained here, or the writer is greedy.
     """
     check_method(method)
-    check_varied(method, writer.sampling.temperature)
+    check_varied(method, writer.sampling.greedy)
     config, scorer, complete = experiment.guided, scorer_of(method), writer.complete(params)
     if scorer is None:
         return best_of(complete, by_majority(sandbox.run, config.generated, experiment.seed), config.candidates)

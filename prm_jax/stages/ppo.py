@@ -54,6 +54,8 @@ def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
             "lora": experiment.model.lora,
             "practice": experiment.problems.practice,
             "labels": experiment.labels,
+            "text": experiment.text,
+            "dtype": experiment.model.dtype,
             "seed": experiment.seed,
         }
         if each.scorer:

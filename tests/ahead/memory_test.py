@@ -1,5 +1,8 @@
 """What a program needs is read off the compiled one, told, held against the device, and not compiled again."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,6 +54,34 @@ def test_what_was_compiled_to_be_told_is_not_compiled_again():
 def test_the_capacity_of_a_cpu_is_shared_by_its_devices():
     page = float(memory._available()) / len(jax.local_devices())
     assert 0.5 * page < memory.capacity() < 2 * page + memory._held()
+
+
+FREED = """
+import ctypes
+from prm_jax.ahead import memory
+from prm_jax.cli import _keep_freed_memory
+
+_keep_freed_memory()
+library = ctypes.CDLL(None)
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+sizes = [16 << 20] * 64
+blocks = [library.malloc(size) for size in sizes]
+for block, size in zip(blocks, sizes):
+    ctypes.memset(block, 1, size)
+for block in blocks[:-1]:  # The last one lies above all others, so that the heap cannot shrink.
+    library.free(block)
+resident = lambda: next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS")) << 10
+kept = resident()
+memory.capacity()
+print(kept - resident())
+"""
+
+
+def test_what_was_freed_counts_as_free():
+    """A GiB that this process has freed and glibc has kept is to be had again: the next arm may need it."""
+    ran = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) > 0.9 * 2**30
 
 
 def test_a_control_group_bounds_what_there_is(monkeypatch, tmp_path):

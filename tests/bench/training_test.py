@@ -31,7 +31,7 @@ def test_the_table(monkeypatch, capsys):
     monkeypatch.setattr(training, "_SIDE", 64)
     monkeypatch.setattr(sampling, "_COPIED", 2**16)
     monkeypatch.setattr(torch_step, "installed", lambda: True)
-    monkeypatch.setattr(torch_step, "measure", lambda model, rows, tokens, steps: 2.0)
+    monkeypatch.setattr(torch_step, "measure", lambda model, rows, tokens, steps: iter([("transformers", 2.0)]))
     found = training.run(rows=2, tokens=8, steps=1)
     told = capsys.readouterr().out
     assert [(each.learner, each.stage) for each in found] == [
@@ -40,6 +40,14 @@ def test_the_table(monkeypatch, capsys):
     assert all(each.rate > 0 and each.utilisation > 0 for each in found) and found[3].rate == 8
     assert f"prm_jax does {found[0].rate / 8:.2f} times as many" in told and "all else" in told
     assert found[1].flops < found[0].flops == found[2].flops == found[3].flops
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_transformers_takes_its_step(dtype):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    ((learner, seconds),) = torch_step.measure(dataclasses.replace(TINY, dtype=dtype), 2, 8, 1)
+    assert learner == "transformers" and seconds > 0
 
 
 def test_what_is_not_installed_is_left_out(monkeypatch, capsys):

@@ -21,15 +21,31 @@ def test_unknown_samples_count_only_as_unknown():
     result = policy_result("sft", samples("a", 4, [P, W, U, U]) + samples("b", 5, [P, P, P, W], visible=True))
     assert result.pass_at_1.value == pytest.approx((1 / 2 + 3 / 4) / 2)
     assert math.isnan(result.pass_at_10.value)
-    assert [(of.difficulty, of.problems, of.pass_at_1.value) for of in result.by_difficulty] == [
-        (4, 1, 0.5),
-        (5, 1, 0.75),
-    ]
     assert [(c.known, c.passed, c.unknown) for c in result.counts] == [(2, 1, 2), (4, 3, 0)]
     assert result.unknown_share == pytest.approx(2 / 8)
     assert result.visible_only_share == pytest.approx(1 / 6)
     assert result.outcomes == pytest.approx({"passed": 4 / 6, "wrong_answer": 2 / 6})
     assert (result.mean_tokens, result.mean_steps, result.neutral_share) == (10, 3, 0.25)
+
+
+def test_groups_by_difficulty_are_not_too_small():
+    """Three problems of 1 statement and eight of 2 stand together, twelve of 5 alone, the last one joins them."""
+    drawn = [
+        *(samples(f"a{i}", 1, [P] * 10) for i in range(3)),
+        *(samples(f"b{i}", 2, [W] * 10) for i in range(8)),
+        *(samples(f"c{i}", 5, [P] + [W] * 9) for i in range(12)),
+        samples("d", 9, [W] * 10),
+    ]
+    result = policy_result("sft", sum(drawn[::-1], []), resamples=50)
+    assert [(of.lowest, of.highest, of.problems) for of in result.by_difficulty] == [(1, 2, 11), (5, 9, 13)]
+    assert [of.pass_at_1.value for of in result.by_difficulty] == pytest.approx([3 / 11, 1.2 / 13])
+    assert [of.pass_at_10.value for of in result.by_difficulty] == pytest.approx([3 / 11, 12 / 13])
+
+
+def test_a_few_problems_are_one_group():
+    result = policy_result("sft", samples("a", 4, [P]) + samples("b", 6, [W]))
+    assert [(of.lowest, of.highest, of.problems) for of in result.by_difficulty] == [(4, 6, 2)]
+    assert policy_result("sft", []).by_difficulty == ()
 
 
 def test_pass_at_10_needs_ten_known_samples():

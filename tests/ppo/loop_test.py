@@ -20,7 +20,7 @@ from prm_jax.labelling.labelled_program import Label
 from prm_jax.models.config import LoraConfig, ModelConfig
 from prm_jax.models.lora import trainable
 from prm_jax.models.policy import init_policy, init_scorer
-from prm_jax.ppo import rewards, timeline
+from prm_jax.ppo import online, rewards, timeline
 from prm_jax.ppo.arms import Arm, PrmRefreshConfig
 from prm_jax.ppo.config import CriticConfig, PpoConfig
 from prm_jax.ppo.critic import init_head
@@ -244,6 +244,13 @@ def test_what_no_rollout_can_be_is_refused():
         dataclasses.replace(CONFIG, rollout_chunks=3)
     with pytest.raises(UserError, match="importance_cap"):
         dataclasses.replace(CONFIG, importance_cap=0.5)
+    for name in ("minibatches", "samples_per_prompt", "prompts_per_update", "max_new_tokens", "updates"):
+        with pytest.raises(UserError, match=f"PpoConfig.{name} is 0"):
+            dataclasses.replace(CONFIG, **{name: 0})
+    with pytest.raises(UserError, match="seed is -1"):
+        dataclasses.replace(CONFIG, seed=-1)
+    with pytest.raises(UserError, match="the controller multiplies"):
+        dataclasses.replace(CONFIG, kl_target=0.1, kl_coefficient=0.0)
 
 
 @pytest.mark.slow
@@ -326,6 +333,29 @@ def test_an_update_that_is_not_finite_names_where_it_began(tmp_path):
     with pytest.raises(UserError, match=told):
         run(tmp_path, policy_params=poisoned)
     assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_a_refresh_that_ruins_the_prm_is_named_and_leaves_the_checkpoint_before_it(tmp_path):
+    """The third refresh is not finite: its loss still is, for it is that of the parameters before it."""
+    config = dataclasses.replace(CONFIG, updates=3, checkpoint_every=1)
+    make = online.make_refresh
+
+    def ruining(*given):
+        refresh, calls = make(*given), []
+
+        def ruin(state, key, frozen=None):
+            state, metrics = refresh(state, key, frozen)
+            calls.append(key)
+            ruined = jax.tree.map(lambda leaf: leaf * np.float32("nan"), state.params)
+            return (state.replace(params=ruined) if len(calls) == 3 else state), metrics
+
+        return ruin
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match="refresh of update 3 ruined the prm"):
+        patch.setattr(online, "make_refresh", ruining)
+        run(tmp_path, config, ONLINE)
+    with Checkpointer(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.latest() == 2
 
 
 PROGRAMS = ("sampling", "scoring", "scoring by the prm", "update", "refresh")

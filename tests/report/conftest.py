@@ -37,7 +37,7 @@ def scored(text=HOSTILE, wrong=2, operator="sample", prompt="Say <b>it</b>.", pr
 
 def policy(name, passing):
     outcomes = [Outcome.PASSED] * passing + [Outcome.WRONG_ANSWER] * (12 - passing)
-    samples = [GradedSample(f"p/{i}", 4 + i % 2, "x", o, False, 40, 5, 1) for i in range(8) for o in outcomes]
+    samples = [GradedSample(f"p/{i}", 4 + i % 2, "x", o, False, 40, 5, 1) for i in range(20) for o in outcomes]
     return policy_result(name, samples, resamples=50)
 
 

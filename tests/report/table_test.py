@@ -23,6 +23,15 @@ def test_each_policy_has_a_line_with_its_figures(data):
     assert "<i>arm</i>" in "".join(lines)
 
 
+def test_no_figure_is_cut_however_many_columns_there_are(data):
+    (first, *_) = data.results
+    many = dataclasses.replace(first, pass_at_80=Interval(1.0, 1.0, 1.0))
+    names = ("base", "base_few_shot", "sft", "outcome", "first_error_exact")
+    table = results_table([dataclasses.replace(many, name=name) for name in names])
+    assert "…" not in table and "vs base" in table and "pass@80 %" in table and "visible only %" in table
+    assert len(table.strip().splitlines()) == 2 + len(names)
+
+
 def test_pass_at_80_has_a_column_where_it_was_measured(data):
     assert "pass@80" not in results_table(data.results) and "pass@80" not in render_report(data)
     many = dataclasses.replace(data.results[0], pass_at_80=Interval(0.875, 0.75, 1.0))

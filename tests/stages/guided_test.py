@@ -75,7 +75,7 @@ def test_a_draft_ends_at_a_stop_sequence_at_its_longest_and_where_its_prompt_is_
     _, longer, _ = extend([SHORT, SHORT, SHORT], [_draft("a\n"), _draft("b\n"), _draft("c\n")], 0)
     assert longer == _draft("b\n" + "z" * 22, ended=True)
     assert len(asked[0][0].lengths) == 2
-    assert extend([LONG], [Draft()], 0) == [Draft(ended=True)] and len(asked) == 1
+    assert extend([LONG], [Draft()], 0) == [Draft(ended=True)] and len(asked) == 2
 
 
 def test_only_steps_that_nothing_can_change_are_scored():
@@ -96,8 +96,8 @@ def test_a_draft_that_the_scorer_has_not_read_to_its_end_is_worth_nothing():
 
 
 def test_a_greedy_policy_has_nothing_to_choose_from():
-    greedy = dataclasses.replace(WRITER, sampling=dataclasses.replace(RULE, temperature=0.0))
-    with pytest.raises(UserError, match="temperature 0"):
+    greedy = dataclasses.replace(WRITER, sampling=dataclasses.replace(RULE, greedy=True))
+    with pytest.raises(UserError, match="greedily"):
         guided.guided_policy(None, None, greedy, {}, "prm", None)
 
 
