@@ -139,6 +139,18 @@ def test_mined_problems_need_no_other_file_to_be_mined_and_labelled():
         assert (source.folder, source.splits) == ("/mined", splits)
 
 
+def test_a_benchmark_that_cannot_be_had_may_be_left_out_of_mining():
+    def avoided(*flags):
+        return resolve("gin/data/mined.gin", *flags).mining.avoid
+
+    mbpp, human_eval = avoided()
+    # The flags that the stage `mine` tells.
+    assert avoided("--gin.MiningConfig.avoid=(@HumanEvalSource(),)") == (human_eval,)
+    (alone,) = avoided("--gin.MiningConfig.avoid=(@MbppSource(),)")
+    assert type(alone) is type(mbpp) and alone.path == mbpp.path and "test" in alone.splits
+    assert avoided("--gin.MiningConfig.avoid=()") == ()
+
+
 def test_mined_problems_beside_those_of_a_run_teach_the_reward_models_only():
     alone = resolve("gin/data/mbpp.gin")
     mixed = resolve("gin/data/mbpp.gin", "gin/data/with_mined.gin", '--gin.MINED="/mined"')

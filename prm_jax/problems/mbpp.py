@@ -78,9 +78,12 @@ class MbppSource:
             if line.strip():
                 with self._naming(number):
                     row = json.loads(line)
-                    if row["task_id"] in rows:
-                        raise ValueError(f"task_id {row['task_id']} stands twice")
-                    rows[row["task_id"]] = number, row
+                    task = row["task_id"]
+                    if type(task) is not int:
+                        raise ValueError(f"task_id {task!r} is no whole number")
+                    if task in rows:
+                        raise ValueError(f"task_id {task} stands twice")
+                    rows[task] = number, row
         examples = ""
         for task in PROTOCOLS.get(self.protocol, ()):
             if task not in rows:
@@ -100,7 +103,7 @@ class MbppSource:
         """Turns what a row that is not as published raises into an error that names its line."""
         try:
             yield
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError) as error:
             raise UserError(
                 f"{self.path}:{number}: not a row of MBPP as published ({error!r}); "
                 "take mbpp.jsonl from google-research/mbpp"
@@ -111,7 +114,8 @@ def _problem(row: dict[str, Any]) -> Problem:
     """One problem from one published row.
 
     Raises:
-      ValueError, KeyError, TypeError: when the row is not as published.
+      ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError: when the row is not as published;
+        the last two come of Python's parser.
     """
     task = row["task_id"]
     split = next((split for split, tasks in SPLIT_TASKS.items() if task in tasks), None)

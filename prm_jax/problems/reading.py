@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import urllib.error
+import http.client
 import urllib.request
 import warnings
 
@@ -31,7 +31,7 @@ def read_text(path: str) -> str:
         raise UserError(f"{path}: no such file; give the path or the URL of a file of problems") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: expected UTF-8 text ({error.reason} at byte {error.start}); convert it") from error
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: no URL or path at all.
         raise UserError(f"{path}: cannot be read ({error}); check the path, the URL and the permissions") from error
 
 

@@ -51,14 +51,14 @@ def mine(experiment: Experiment, run_dir: str, roots: Sequence[str] = ()) -> Non
 def _mine(experiment: Experiment, roots: tuple[str, ...], folder: epath.Path) -> dict[str, Any]:
     config, funnel = experiment.mining, Funnel()
     duplicates.Neighbours(config.similarity)  # A library that is missing is told before an hour's work, not after.
-    avoided, missing = _avoided(config)
+    avoided = _avoided(config)
     found, documented, lines_per_minute = _read(roots, config, funnel, folder / JOURNAL)
     kept = _select(found, avoided, experiment, funnel)
     if config.corpus:
         write_corpus(folder, _corpus(documented, avoided, config, funnel))
     funnel.packages.update(problem.id.split("/")[1] for problem in kept)
     (folder / PROBLEMS_FILE).write_text("".join(to_line(problem) + "\n" for problem in kept))
-    write_json(folder / FUNNEL, {**funnel.plain(), "lines_per_minute": lines_per_minute, "not_compared_with": missing})
+    write_json(folder / FUNNEL, {**funnel.plain(), "lines_per_minute": lines_per_minute})
     (folder / JOURNAL).unlink()
     for line in funnel.lines():
         print(f"mine: {line}")
@@ -66,26 +66,37 @@ def _mine(experiment: Experiment, roots: tuple[str, ...], folder: epath.Path) ->
         "problems": len(kept),
         "packages": len(funnel.packages),
         "corpus": funnel.corpus["functions"],
-        "lines_per_minute": round(lines_per_minute),
+        **({} if lines_per_minute is None else {"lines_per_minute": round(lines_per_minute)}),
     }
 
 
-def _avoided(config: MiningConfig) -> tuple[list[Problem], list[str]]:
-    """The problems that none may be close to, and why some of them cannot be had."""
-    problems, missing = [], []
+def _avoided(config: MiningConfig) -> list[Problem]:
+    """The test problems that none may be close to.
+
+    Raises:
+      UserError: some cannot be had; without them a problem that judges a policy could come to teach it.
+    """
+    problems: list[Problem] = []
     for source in config.avoid:
         try:
             problems += [problem for problem in source.load() if problem.split == "test"]
         except UserError as error:
-            missing.append(str(error))
-            print(f"mine: nothing is compared with {type(source).__name__}: {error}")
-    return problems, missing
+            left = "".join(f"@{type(each).__name__}()," for each in config.avoid if each != source)
+            raise UserError(
+                f"MiningConfig.avoid names {type(source).__name__}, which cannot be loaded ({error}), so that mined "
+                "problems could be its test problems: get it (MBPP: --gin.MBPP='\"/data/mbpp.jsonl\"'; HumanEval: "
+                f"pip install \"prm_jax[benchmarks]\"), or leave it out knowingly: --gin.MiningConfig.avoid='({left})'"
+            ) from error
+    return problems
 
 
 def _read(
     roots: tuple[str, ...], config: MiningConfig, funnel: Funnel, journal_path: epath.Path
-) -> tuple[list[Problem], list[Problem], float]:
-    """What may become problems, what may become corpus, each in the order of the ids, and lines read per minute."""
+) -> tuple[list[Problem], list[Problem], float | None]:
+    """What may become problems, what may become corpus, each in the order of the ids, and lines read per minute.
+
+    The last is None where an earlier run had read all of it.
+    """
     files = find_files(roots, funnel.skipped)
     if not files:
         raise UserError(f"no .py file below {', '.join(roots)}: give folders of Python source to --roots")
@@ -106,7 +117,7 @@ def _read(
             add(report)
             journal.note(file, report)
             progress.update(done, {"candidates": len(problems)})
-        rate = 60 * (funnel.counts["lines"] - known) / (time.monotonic() - start)
+        rate = 60 * (funnel.counts["lines"] - known) / (time.monotonic() - start) if left else None
     return [problems[key] for key in sorted(problems)], [documented[key] for key in sorted(documented)], rate
 
 

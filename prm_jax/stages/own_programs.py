@@ -1,11 +1,13 @@
 """A policy's own programs as rows for a PRM: practice problems in, packed rows with step labels out.
 
 The stage `prm` calls `own_rows`. Programs are labelled by trace against the reference, or by prefix search with the
-policy that wrote them; their ids are those that were sampled. A card that audits the search stands beside the PRM.
+policy that wrote them; their ids are those that were sampled. A card that audits the search stands beside the PRM, and
+the verdicts, which a resumed run replays: another one would change the number of rows, and with it every batch.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +35,7 @@ from prm_jax.stages.completions import complete_with
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import practice_problems
 from prm_jax.stages.run_directory import RunDirectory, write_json
-from prm_jax.stages.workbench import Writer, load_policy, load_tokenizer, mesh_of, writer_of
+from prm_jax.stages.workbench import Writer, host_journal, load_policy, load_tokenizer, mesh_of, writer_of
 from prm_jax.text.step_map import prompt_ids
 from prm_jax.text.tokenizer import Tokenizer
 
@@ -61,7 +63,11 @@ def own_rows(experiment: Experiment, run: RunDirectory, length: int) -> tuple[To
     blind: _Programs = []
     judged: list[LabelledProgram] = []
     tally = Tally()
-    with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
+    with (
+        mesh_of(experiment) as mesh,
+        contextlib.closing(host_journal(run.folder("prm"))) as journal,
+        Sandbox(experiment.sandbox, journal) as sandbox,
+    ):
         for stage, share in zip(config.policies, np.array_split(chosen, len(config.policies)), strict=True):
             problems = [practice[index] for index in share]
             own, bare, rows = _written(experiment, run, stage, writer, problems, mesh, sandbox, tally)

@@ -37,7 +37,10 @@ CURVES = {
 }
 """Names of logged metrics, and what the report calls them."""
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "seqio", "numpy")
-SHOWN_FIELDS = ("seed", "model", "sft", "prm", "prm_samples", "ppo", "evaluation")
+SHOWN_FIELDS = (
+    "seed", "text", "labels", "model", "pretrained", "sampling", "sft", "prm", "prm_samples", "ppo", "arms",
+    "evaluation",
+)  # fmt: skip
 STAGES = ("label", "tasks", "sft", "prm", "prm_blind", "orm")
 
 

@@ -6,6 +6,7 @@ refuses to mix two configurations in one place.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -20,6 +21,10 @@ from prm_jax.parallel.processes import is_first, meet
 
 _CONFIGURATION = "configuration.json"
 _DONE = "done.json"
+_SECONDS = "seconds.json"
+"""The seconds of a stage's sessions that did not finish it."""
+_MADE_BY = {"prm_blind": "prm"}
+"""The commands of stages that have none of their own name."""
 
 
 def resolved(value: Any) -> Any:
@@ -58,7 +63,8 @@ class RunDirectory:
     ) -> None:
         """Does `work(folder)` unless it is done for this configuration already.
 
-        On several hosts all of them call this; the first one claims the folder and keeps the books.
+        On several hosts all of them call this; the first one claims the folder and keeps the books. A stage's seconds
+        are those of all its sessions, but for those that were killed (SIGKILL, a power cut) and could tell nothing.
 
         Args:
           name: the stage, and the sub-folder it may write to.
@@ -84,11 +90,13 @@ class RunDirectory:
             summary = work(folder) if is_first() or not alone else {}
         except BaseException:
             if is_first():
-                self._release(folder)
+                self._leave(folder, time.monotonic() - start)
             raise
         seconds = time.monotonic() - start
         if is_first():
-            write_json(folder / _DONE, {"fingerprint": fingerprint(plain), "seconds": seconds, "summary": summary})
+            total = seconds + _earlier_seconds(folder)
+            write_json(folder / _DONE, {"fingerprint": fingerprint(plain), "seconds": total, "summary": summary})
+            (folder / _SECONDS).unlink(missing_ok=True)
         meet(f"{name} is done")
         told = ", ".join(
             f"{key} {_short(value)}" for key, value in summary.items() if not isinstance(value, dict | list | tuple)
@@ -104,10 +112,14 @@ class RunDirectory:
         return self.record_of(stage)["fingerprint"]
 
     def record_of(self, stage: str) -> dict[str, Any]:
-        """What a finished stage left behind: `fingerprint`, `seconds` and `summary`."""
+        """What a finished stage left behind: `fingerprint`, `seconds` and `summary`.
+
+        Raises:
+          UserError: if the stage has not been run here.
+        """
         done = self.folder(stage) / _DONE
         if not done.exists():
-            command = stage.split("/")[0]
+            command = _MADE_BY.get(stage, stage.split("/")[0])
             raise UserError(f"{self.path} holds no finished stage {stage!r}: run `prm_jax {command}` there first")
         return json.loads(done.read_text())
 
@@ -157,10 +169,16 @@ class RunDirectory:
                 f"choose another {flag}, or delete {folder} to make it again"
             )
 
-    def _release(self, folder: epath.Path) -> None:
-        """Takes the mark back where nothing was made yet, so that a corrected configuration may have the folder."""
-        if [entry.name for entry in folder.iterdir()] == [_CONFIGURATION]:
+    def _leave(self, folder: epath.Path, seconds: float) -> None:
+        """Ends a session that did not finish the stage: its seconds are added to those before.
+
+        Where nothing was made yet the mark is taken back, so that a corrected configuration may have the folder.
+        """
+        if {entry.name for entry in folder.iterdir()} <= {_CONFIGURATION, _SECONDS}:
             folder.rmtree()
+            return
+        with contextlib.suppress(OSError):  # A full disk, say: what ended the session is what is to be told.
+            write_json(folder / _SECONDS, {"seconds": _earlier_seconds(folder) + seconds})
 
 
 def write_json(path: epath.Path, value: Any) -> None:
@@ -168,7 +186,7 @@ def write_json(path: epath.Path, value: Any) -> None:
     temporary = path.parent / (path.name + ".tmp")
     try:
         temporary.write_text(json.dumps(value, indent=1))
-        temporary.rename(path)
+        temporary.replace(path)  # `rename` of epath refuses a file that is there.
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
@@ -184,6 +202,12 @@ def _copy(source: epath.Path, target: epath.Path, without: Set[str]) -> None:
             _copy(entry, target / entry.name, without)
         else:
             entry.copy(target / entry.name, overwrite=True)
+
+
+def _earlier_seconds(folder: epath.Path) -> float:
+    """The seconds of the sessions before, none where there was none."""
+    kept = folder / _SECONDS
+    return json.loads(kept.read_text())["seconds"] if kept.exists() else 0.0
 
 
 def _differences(held: Any, given: Any, name: str = "") -> list[str]:

@@ -78,6 +78,27 @@ def test_other_files_are_refused_by_line(tmp_path):
         MbppSource(str(tmp_path / "absent")).load()
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"test_list": []},
+        {"test_list": None},
+        {"test_list": [1]},
+        {"text": None},
+        {"code": None},
+        {"code": "x = " + "-" * 100_000 + "1"},
+        {"task_id": "602"},
+        {"task_id": True},
+        {"task_id": [602]},
+        {"task_id": 975},
+    ],
+)
+@pytest.mark.parametrize("protocol", ["", "mbpp-v1"])
+def test_a_row_that_is_not_as_published_is_told_in_one_line(tmp_path, mistake, protocol):
+    with pytest.raises(UserError, match=r"mbpp\.jsonl:2: not a row of MBPP as published.*take mbpp\.jsonl from"):
+        MbppSource(write(tmp_path, ROW, {**ROW, "task_id": 602, **mistake}), protocol=protocol).load()
+
+
 def test_published_counts(published):
     assert len(published) == 974
     assert [sum(p.split == split for p in published) for split in ALL] == [10, 500, 90, 374]

@@ -1,6 +1,10 @@
 """Normalised programs and files."""
 
 import ast
+import contextlib
+import http.client
+import io
+import urllib.request
 
 import pytest
 
@@ -43,3 +47,21 @@ def test_missing_and_unreadable_files(tmp_path):
         read_text(str(tmp_path / "latin"))
     (tmp_path / "good").write_text("é", encoding="utf-8")
     assert read_text(str(tmp_path / "good")) == "é"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:port/a", "http://local host/a", "http://[::1/a", "http://local..host/a"]
+)
+def test_what_is_no_url_is_told_in_one_line(url):
+    with pytest.raises(UserError, match="cannot be read.*check the path, the URL"):
+        read_text(url)
+
+
+def test_a_download_that_breaks_off_is_told_in_one_line(monkeypatch):
+    class Torn(io.BytesIO):
+        def read(self, *_):
+            raise http.client.IncompleteRead(b"half")
+
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: contextlib.closing(Torn()))
+    with pytest.raises(UserError, match="cannot be read.*IncompleteRead"):
+        read_text("http://host/mbpp.jsonl")

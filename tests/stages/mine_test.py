@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -11,7 +12,9 @@ from prm_jax.execution.sandbox import SandboxConfig
 from prm_jax.mining.config import MiningConfig
 from prm_jax.mining.pool import read_files
 from prm_jax.problems.domain import DomainSource
+from prm_jax.problems.humaneval import HumanEvalSource
 from prm_jax.problems.jsonl import JsonlSource
+from prm_jax.problems.mbpp import MbppSource
 from prm_jax.stages import mine as mine_module
 from prm_jax.stages.experiment import Experiment, ProblemSets
 from prm_jax.stages.mine import mine
@@ -52,6 +55,14 @@ def spread(numbers):
     low, high = min(numbers), max(numbers)
     return high - low
 '''
+HELD_OUT = {
+    "id": "held-out",
+    "split": "test",
+    "prompt": "Spread.",
+    "entry_point": "g",
+    "reference": "def g(xs):\n    a, b = min(xs), max(xs)\n    return b - a\n",
+    "tests": ["assert g([1]) == 0"],
+}
 
 
 def experiment(**options) -> Experiment:
@@ -70,18 +81,9 @@ def tree(tmp_path) -> pathlib.Path:
 
 
 def test_a_tree_becomes_a_domain(tree, tmp_path, capsys):
-    row = {
-        "id": "held-out",
-        "split": "test",
-        "prompt": "Spread.",
-        "entry_point": "g",
-        "reference": "def g(xs):\n    a, b = min(xs), max(xs)\n    return b - a\n",
-        "tests": ["assert g([1]) == 0"],
-    }
-    (tmp_path / "benchmark.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "benchmark.jsonl").write_text(json.dumps(HELD_OUT) + "\n")
     run = tmp_path / "run"
-    avoid = (JsonlSource(str(tmp_path / "benchmark.jsonl")), JsonlSource("/no/such/benchmark"))
-    mine(experiment(avoid=avoid), str(run), roots=[str(tree)])
+    mine(experiment(avoid=(JsonlSource(str(tmp_path / "benchmark.jsonl")),)), str(run), roots=[str(tree)])
     problems = DomainSource(str(run / "mine"), ("train", "validation", "test")).load()
     assert [problem.id for problem in problems] == ["mined/tree/one.after"]
     assert [test.call for test in problems[0].tests] == ["after(1)", "after(-1)"]  # after(7) is not 9.
@@ -93,12 +95,21 @@ def test_a_tree_becomes_a_domain(tree, tmp_path, capsys):
     assert funnel["skipped"] == {"null bytes": 1, "syntax of another Python": 1}
     assert funnel["dropped"] == {"too few examples": 1, "near-duplicate": 1, "close to a benchmark": 1}
     assert funnel["packages"] == {"tree": 1} and funnel["lines_per_minute"] > 0
-    assert "/no/such/benchmark" in funnel["not_compared_with"][0]
     # The copy and what is close to the benchmark are not in the corpus; `vague` says enough for it.
     lines = [line for path in (run / "mine").glob("corpus-*.jsonl") for line in path.read_text().splitlines()]
     assert sorted(json.loads(line)["id"] for line in lines) == ["corpus/tree/one.after", "corpus/tree/one.vague"]
     assert funnel["corpus"] == {"functions": 2, "lines": 6, "near-duplicate": 1, "close to a benchmark": 1}
     assert "mine: kept" in capsys.readouterr().out
+
+
+def test_what_is_to_be_avoided_has_to_be_there(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(mine_module, "find_files", lambda *_: pytest.fail("nothing may be read"))
+    (tmp_path / "there.jsonl").write_text(json.dumps({**HELD_OUT, "id": "other"}) + "\n")
+    avoid = (JsonlSource(str(tmp_path / "there.jsonl")), MbppSource("/no/mbpp.jsonl"), HumanEvalSource())
+    left = re.escape("--gin.MiningConfig.avoid='(@JsonlSource(),@HumanEvalSource(),)'")
+    with pytest.raises(UserError, match=rf"names MbppSource.*/no/mbpp\.jsonl: no such file.*--gin\.MBPP=.*{left}$"):
+        mine(experiment(avoid=avoid), str(tmp_path / "run"), roots=[str(tree)])
+    assert not (tmp_path / "run" / "mine").exists()
 
 
 def test_a_tree_without_python_is_a_mistake_of_the_user(tmp_path):
@@ -129,3 +140,16 @@ def test_an_interrupted_run_goes_on_where_it_was(tree, tmp_path, monkeypatch):
     assert kept[0] == kept[1] and "problems.jsonl" in kept[0] and "read.jsonl" not in kept[0]
     funnels = [json.loads((run / "mine" / "funnel.json").read_text()) for run in (whole, stopped)]
     assert all(funnel.pop("lines_per_minute") > 0 for funnel in funnels) and funnels[0] == funnels[1]
+
+
+def test_a_run_stopped_behind_the_reading_tells_no_rate(tree, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mine_module, "check", stop)
+        with pytest.raises(KeyboardInterrupt):
+            mine(experiment(), str(tmp_path), roots=[str(tree)])
+    mine(experiment(), str(tmp_path), roots=[str(tree)])
+    assert json.loads((tmp_path / "mine" / "funnel.json").read_text())["lines_per_minute"] is None
+    assert "lines_per_minute" not in capsys.readouterr().out

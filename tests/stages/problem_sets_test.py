@@ -33,7 +33,7 @@ def test_empty_sets_fall_back_on_what_is_trained_on():
 
 
 @pytest.mark.parametrize("trained", ["demonstrations", "practice", "labelled"])
-@pytest.mark.parametrize("held_out", ["validation", "evaluation"])
+@pytest.mark.parametrize("held_out", ["validation", "few_shot", "evaluation"])
 def test_a_problem_on_both_sides_is_refused(trained, held_out):
     # The first problems of the held-out set are also trained on.
     sets = ProblemSets(**{"demonstrations": (TRAIN,), trained: (SyntheticSource("test", 3, 2, 2),), held_out: (TEST,)})
@@ -43,9 +43,10 @@ def test_a_problem_on_both_sides_is_refused(trained, held_out):
             problems_of(sets, part)
 
 
-def test_validation_and_evaluation_share_no_problem():
-    with pytest.raises(UserError, match="validation"):
-        problems_of(ProblemSets(demonstrations=(TRAIN,), validation=(TEST,), evaluation=(TEST,)), "evaluation")
+@pytest.mark.parametrize("judged", ["few_shot", "evaluation"])
+def test_no_problem_chooses_checkpoints_and_judges_policies(judged):
+    with pytest.raises(UserError, match=f"^5 {judged} problems are also used for validation "):
+        problems_of(ProblemSets(demonstrations=(TRAIN,), validation=(TEST,), **{judged: (TEST,)}), judged)
 
 
 def test_a_set_is_loaded_alone_where_the_sets_are_known_to_lie_apart():

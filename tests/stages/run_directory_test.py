@@ -1,10 +1,16 @@
 """A run directory: what is done is skipped, what is half done goes on, what does not belong together is refused."""
 
 import dataclasses
+import functools
+import json
+import os
+from types import SimpleNamespace
 
 import pytest
+from etils import epath
 
 from prm_jax.errors import UserError
+from prm_jax.stages import run_directory
 from prm_jax.stages.run_directory import RunDirectory, fingerprint, resolved, write_json
 
 
@@ -79,6 +85,75 @@ def test_half_done_work_goes_on_in_its_folder(run):
     assert run.record_of("sft")["summary"] == {"found": "half"}
 
 
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """The time that the stage sees."""
+    now = [100.0]
+    monkeypatch.setattr(run_directory, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_the_seconds_of_interrupted_sessions_count(run, clock, capsys):
+    def session(folder, seconds, end):
+        clock[0] += seconds
+        (folder / "checkpoint").write_text("half")
+        if end:
+            raise end
+        return {}
+
+    for seconds, end in ((5.0, KeyboardInterrupt()), (7.0, UserError("the disk is full"))):
+        with pytest.raises(type(end)):
+            run.stage("sft", {}, functools.partial(session, seconds=seconds, end=end))
+    run.stage("sft", {}, functools.partial(session, seconds=2.0, end=None))
+    assert run.record_of("sft")["seconds"] == 14.0 and "sft: done in 2 s" in capsys.readouterr().out
+    assert sorted(path.name for path in run.folder("sft").iterdir()) == [
+        "checkpoint",
+        "configuration.json",
+        "done.json",
+    ]
+
+
+def test_a_session_that_leaves_nothing_leaves_no_seconds(run, clock):
+    def clear(folder):
+        clock[0] += 5.0
+        (folder / "checkpoint").unlink(missing_ok=True)
+        raise KeyboardInterrupt
+
+    def half(folder):
+        (folder / "checkpoint").write_text("half")
+        raise KeyboardInterrupt
+
+    for work, left in ((half, True), (clear, False)):
+        with pytest.raises(KeyboardInterrupt):
+            run.stage("sft", {"seed": 0}, work)
+        assert run.folder("sft").exists() == left
+    run.stage("sft", {"seed": 1}, lambda folder: {})
+    assert run.record_of("sft")["seconds"] == 0.0
+
+
+def test_seconds_that_cannot_be_kept_hide_nothing(run):
+    def fill(folder):
+        (folder / "checkpoint").write_text("half")
+        os.symlink("/dev/full", folder / "seconds.json.tmp")
+        raise UserError("no")
+
+    with pytest.raises(UserError, match="^no$"):
+        run.stage("sft", {}, fill)
+    assert sorted(path.name for path in run.folder("sft").iterdir()) == ["checkpoint", "configuration.json"]
+
+
+def test_other_hosts_keep_no_seconds(run, monkeypatch):
+    def die(folder):
+        (folder / "checkpoint").write_text("half")
+        raise KeyboardInterrupt
+
+    run.folder("sft").mkdir(parents=True)
+    monkeypatch.setattr(run_directory, "is_first", lambda: False)
+    with pytest.raises(KeyboardInterrupt):
+        run.stage("sft", {}, die)
+    assert [path.name for path in run.folder("sft").iterdir()] == ["checkpoint"]
+
+
 def test_a_stage_that_fails_before_it_makes_anything_leaves_no_claim(run):
     def refuse(folder):
         raise UserError("no")
@@ -90,8 +165,9 @@ def test_a_stage_that_fails_before_it_makes_anything_leaves_no_claim(run):
 
 
 def test_a_missing_stage_is_named_with_the_command_that_makes_it(run):
-    with pytest.raises(UserError, match="no finished stage 'ppo/outcome': run `prm_jax ppo` there first"):
-        run.fingerprint_of("ppo/outcome")
+    for stage, command in (("ppo/outcome", "ppo"), ("evaluate/sft", "evaluate"), ("prm_blind", "prm"), ("orm", "orm")):
+        with pytest.raises(UserError, match=f"no finished stage '{stage}': run `prm_jax {command}` there first"):
+            run.fingerprint_of(stage)
 
 
 def test_a_finished_stage_is_copied_and_is_finished_there(run, tmp_path):
@@ -142,8 +218,10 @@ def test_fingerprints_differ_with_types_and_values_and_not_with_order():
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "value.json"
-    write_json(path, {"a": 1})
+    path = epath.Path(tmp_path) / "value.json"
+    for value in ({"a": 0}, {"a": 1}):  # A resumed stage writes again.
+        write_json(path, value)
+        assert json.loads(path.read_text()) == value
     before = path.read_text()
     (tmp_path / "value.json.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
