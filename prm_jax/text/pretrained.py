@@ -299,9 +299,14 @@ def _ids(content: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _with_special(text: str, content: Mapping[str, Any], tokens: Iterable[str]) -> str:
-    """A `tokenizer.json` in which named tokens of the vocabulary are special, as `transformers` makes them."""
+    """A `tokenizer.json` in which named tokens of the vocabulary are special, as `transformers` makes them.
+
+    Those that texts are made of stay as they are: some checkpoints pad with "!".
+    """
     added, ids = content.get("added_tokens", []), _ids(content)
-    lacking = {token for token in tokens if token in ids} - {token["content"] for token in added}
+    made = {"".join(merge).replace(" ", "") for merge in (content.get("model") or {}).get("merges") or ()}
+    lacking = {token for token in tokens if token in ids and len(token) > 1} - made
+    lacking -= {token["content"] for token in added}
     if not lacking:
         return text
     how = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}

@@ -167,10 +167,14 @@ def test_a_header_with_any_wrong_character_is_read_or_refused(tmp_path):
     file = tmp_path / "model.safetensors"
     write_safetensors(file, shapes, "F32", tensors.items())
     whole = file.read_bytes()
+    end = 8 + int.from_bytes(whole[:8], "little")
+    # Without spaces, as others write it.
+    header, numbers = json.dumps(json.loads(whole[8:end]), separators=(",", ":")).encode(), whole[end:]
     refused = 0
-    for place in range(8, len(whole) - 40):  # Behind the length, before the numbers.
-        for wrong in b'0-]" \xff':
-            file.write_bytes(whole[:place] + bytes([wrong]) + whole[place + 1 :])
+    for place in range(len(header)):
+        for wrong in b'0.-]" \xff':
+            damaged = header[:place] + bytes([wrong]) + header[place + 1 :]
+            file.write_bytes(len(header).to_bytes(8, "little") + damaged + numbers)
             try:
                 source = SafetensorsFolder(tmp_path)
             except UserError:

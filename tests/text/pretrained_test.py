@@ -92,6 +92,13 @@ def test_a_named_token_may_stand_in_the_vocabulary_alone(tmp_path):
     assert PretrainedTokenizer.from_folder(tmp_path, SIZE).eos_id == number
 
 
+@pytest.mark.parametrize("token", ["!", "xs"])
+def test_a_named_token_that_texts_are_made_of_keeps_its_bytes(token, tmp_path):
+    tokenizer = PretrainedTokenizer.from_folder(write(tmp_path, pad_token=token), SIZE)
+    assert [tokenizer.pad_id] == tokenizer.encode(token) and tokenizer.decode([tokenizer.pad_id]) == token
+    assert tokenizer.file_content() == CONTENT
+
+
 def test_the_lengths_of_a_fine_tunes_rows_are_not_read(tmp_path):
     model = tokenizers.Tokenizer.from_str(CONTENT)
     model.enable_truncation(8)
