@@ -54,11 +54,13 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
       UserError: there is none, it is torn, or of a family that is not supported.
     """
     path = epath.Path(path)
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf":
         from prm_jax.models.gguf_file import GgufFile
 
         file = GgufFile(path)
         return Checkpoint(file.config, file, file.metadata)
+    if path.is_file():
+        raise UserError(f"{path} is a file: give the folder of a Hugging Face checkpoint, or a file that ends in .gguf")
     content = read_json(path / "config.json")
     return Checkpoint(model_config(content, str(path / "config.json")), SafetensorsFolder(path))
 

@@ -36,13 +36,14 @@ class GgufFile:
           UserError: `gguf` is not installed, or the file is missing, truncated, corrupt or of another family.
         """
         self.where = str(path)
-        self._reader, self._dequantize = _open(epath.Path(path))
-        self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
+        reader, self._dequantize = _open(epath.Path(path))
+        self._tensors = {tensor.name: tensor for tensor in reader.tensors}
         # GGUF writes the fastest axis first.
         self.shapes: Mapping[str, Shape] = {
             name: tuple(int(size) for size in reversed(tensor.shape)) for name, tensor in self._tensors.items()
         }
-        self.metadata: dict[str, Any] = {name: field.contents() for name, field in self._reader.fields.items()}
+        # The reader is not kept: its fields hold several objects to each token and merge.
+        self.metadata: dict[str, Any] = {name: field.contents() for name, field in reader.fields.items()}
         self.config: ModelConfig = self._config()
 
     def read(self, name: str) -> np.ndarray:

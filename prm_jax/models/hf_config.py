@@ -55,7 +55,7 @@ def model_config(content: Mapping[str, Any], where: str) -> ModelConfig:
     Raises:
       UserError: it is of another family, lacks a key, or asks for what the decoder does not compute.
     """
-    family = FAMILIES.get(content.get("model_type", ""))
+    family = FAMILIES.get(str(content.get("model_type")))
     if family is None:
         known = ", ".join(FAMILIES)
         raise UserError(f"{where}: model_type is {content.get('model_type')!r}; the families that load are {known}")
@@ -74,7 +74,8 @@ def model_config(content: Mapping[str, Any], where: str) -> ModelConfig:
             kv_heads=content.get("num_key_value_heads") or family.kv_heads or heads,
             mlp_width=content["intermediate_size"],
             head_width=content.get("head_dim") or family.head_width,
-            rope_theta=_rope(content).get("rope_theta", 10_000.0),
+            # Often an integer, which JAX would take for one of 32 bits.
+            rope_theta=float(_rope(content).get("rope_theta", 10_000.0)),
             rope_scaling=_rope_scaling(content, where),
             attention_bias=family.attention_bias,
             qk_norm=family.qk_norm,
@@ -84,7 +85,7 @@ def model_config(content: Mapping[str, Any], where: str) -> ModelConfig:
         )
     except KeyError as error:
         raise UserError(f"{where}: {error.args[0]} is missing: download the file again") from None
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: a value has the wrong type ({error}): download the file again") from None
 
 

@@ -7,7 +7,8 @@ a head.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -70,11 +71,9 @@ def attend_rows(
         return plain(queries, keys, values, segments)
     if config.attention == "pallas":
         return splash(queries, keys, values, segments)
-    # JAX has tokens before heads.
-    keys, values = (jnp.swapaxes(x, 1, 2) for x in (keys, values))
-    implementation: Any = config.attention
-    mask = causal_mask(segments)[:, None]
-    return jax.nn.dot_product_attention(queries, keys, values, mask=mask, implementation=implementation)
+    if config.attention == "cudnn":
+        return cudnn(queries, keys, values, segments)
+    return _jaxs(queries, keys, values, segments, "xla")
 
 
 def check_platform(config: ModelConfig) -> None:
@@ -165,6 +164,57 @@ def _by_key(x: Float[Array, "B K G T W"], weights: Float[Array, "B K G T S"]) ->
     return jnp.swapaxes(jnp.einsum("bkgtw,bkgts->bkws", x, weights), 2, 3)
 
 
+def _jaxs(
+    queries: Float[Array, "B T H W"],
+    keys: Float[Array, "B K T W"],
+    values: Float[Array, "B K T W"],
+    segments: Int[Array, "B T"],
+    implementation: Literal["xla", "cudnn"],
+) -> Float[Array, "B T H W"]:
+    # JAX has tokens before heads.
+    keys, values = (jnp.swapaxes(x, 1, 2) for x in (keys, values))
+    mask = causal_mask(segments)[:, None]
+    return jax.nn.dot_product_attention(queries, keys, values, mask=mask, implementation=implementation)
+
+
+def _split_alike(queries: Array, keys: Array, values: Array) -> tuple[Array, Array, str]:
+    """Keys and values whose heads the mesh splits as it does those of the queries, and the logical name of the heads.
+
+    Args:
+      queries: `[B, T, H, W]`.
+      keys: `[B, K, T, W]`.
+      values: `[B, K, T, W]`.
+    """
+    heads, kv_heads = queries.shape[2], keys.shape[1]
+    if parts(("heads",), (heads,)) == parts(("kv_heads",), (kv_heads,)):
+        return keys, values, "kv_heads"
+    # Fewer key-value heads than devices: each query head gets its own, to be split as they are.
+    return jnp.repeat(keys, heads // kv_heads, axis=1), jnp.repeat(values, heads // kv_heads, axis=1), "heads"
+
+
+def cudnn(
+    queries: Float[Array, "B T H W"],
+    keys: Float[Array, "B K T W"],
+    values: Float[Array, "B K T W"],
+    segments: Int[Array, "B T"],
+) -> Float[Array, "B T H W"]:
+    """The kernel of cuDNN, through JAX, on the rows and heads of each device. Arguments as in `attend_rows`.
+
+    Left to split it by itself, JAX refuses queries, keys and a mask that do not lie on the devices in the same way.
+    """
+    length = queries.shape[1]
+    keys, values, kv_heads = _split_alike(queries, keys, values)
+    # To cuDNN a mask is a bias, and its backward pass takes one of an even length only.
+    padding = length % 2
+    queries = jnp.pad(queries, ((0, 0), (0, padding), (0, 0), (0, 0)))
+    keys, values = (jnp.pad(x, ((0, 0), (0, 0), (0, padding), (0, 0))) for x in (keys, values))
+    segments = jnp.pad(segments, ((0, 0), (0, padding)))
+    by_heads, kv_axes = ("batch", "length", "heads", "head_width"), ("batch", kv_heads, "length", "head_width")
+    kernel = functools.partial(_jaxs, implementation="cudnn")
+    axes = (by_heads, kv_axes, kv_axes, ("batch", "length"))
+    return on_parts(kernel, axes, by_heads, queries, keys, values, segments)[:, :length]
+
+
 def splash(
     queries: Float[Array, "B T H W"],
     keys: Float[Array, "B K T W"],
@@ -181,12 +231,9 @@ def splash(
       segments: as in `attend_rows`.
       interpret: whether to interpret the kernel: the only way to run it without a TPU.
     """
-    heads, kv_heads, length = queries.shape[2], keys.shape[1], queries.shape[1]
-    by_heads = ("batch", "heads", "length", "head_width")
+    length = queries.shape[1]
+    keys, values, kv_heads = _split_alike(queries, keys, values)
     queries = jnp.swapaxes(queries, 1, 2) * queries.shape[3] ** -0.5
-    if parts(("heads",), (heads,)) != parts(("kv_heads",), (kv_heads,)):
-        # Fewer key-value heads than devices: each query head gets its own, to be split as they are.
-        keys, values = (jnp.repeat(x, heads // kv_heads, axis=1) for x in (keys, values))
     padding = -length % _LANES
     queries, keys, values = (jnp.pad(x, ((0, 0), (0, 0), (0, padding), (0, 0))) for x in (queries, keys, values))
     segments = jnp.pad(segments, ((0, 0), (0, padding)))
@@ -199,7 +246,7 @@ def splash(
         run = splash_kernel.make_splash_mha(causal, head_shards=1, q_seq_shards=1, interpret=interpret)
         return jax.vmap(run)(queries, keys, values, splash_kernel.SegmentIds(segments, segments))
 
-    kv_axes = by_heads if keys.shape[1] == heads else ("batch", "kv_heads", "length", "head_width")
+    by_heads, kv_axes = ("batch", "heads", "length", "head_width"), ("batch", kv_heads, "length", "head_width")
     axes = (by_heads, kv_axes, kv_axes, ("batch", "length"))
     mixed = on_parts(kernel, axes, by_heads, queries, keys, values, segments)
     return jnp.swapaxes(mixed[:, :, :length], 1, 2)

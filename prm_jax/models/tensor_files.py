@@ -129,7 +129,7 @@ def _files(folder: epath.Path) -> list[epath.Path]:
     if not (folder / _INDEX).exists():
         raise UserError(f"no {_WHOLE} and no {_INDEX} in {folder}: give the folder of a Hugging Face checkpoint")
     weight_map = read_json(folder / _INDEX).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(f, str) for f in weight_map.values()):
         raise UserError(f"{folder / _INDEX} has no weight_map: download it again")
     files = [folder / name for name in sorted(set(weight_map.values()))]
     if missing := [file.name for file in files if not file.exists()]:
@@ -153,7 +153,7 @@ def _read_header(file: epath.Path) -> dict[str, _Stored]:
         end = start + max((entry["data_offsets"][1] for _, entry in entries), default=0)
     except UserError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is truncated or no safetensors file ({error!r}): download it again") from None
     if end != length:
         raise UserError(f"{file} is truncated or corrupt: it has {length} bytes, its header says {end}; download again")

@@ -67,18 +67,27 @@ class PretrainedTokenizer:
           where: what to call it in messages.
 
         Raises:
-          UserError: it is no byte-level BPE, or has ids that the model has not.
+          UserError: it is no byte-level BPE, or it or `specials` has ids that the model has not.
         """
         try:
             model = tokenizers.Tokenizer.from_str(content)
         except Exception as error:  # `tokenizers` raises bare exceptions.
             raise UserError(f"{where} is no tokenizer file ({error}): download it again") from None
+        # What a fine-tune's rows were cut and filled to; `transformers` does not encode with it either.
+        model.no_truncation()
+        model.no_padding()
         size = max(model.get_vocab().values(), default=-1) + 1
         if size > vocab_size:
             raise UserError(
                 f"{where} has ids up to {size - 1}, the model {vocab_size} embeddings: "
                 "give the tokenizer of that checkpoint"
             )
+        for name, token_id in (("bos", specials.bos_id), ("eos", specials.eos_id), ("pad", specials.pad_id)):
+            if token_id not in range(vocab_size):
+                raise UserError(
+                    f"{where}: the id of {name} is {token_id!r}, and the model has the ids 0 to {vocab_size - 1}: "
+                    "give the tokenizer and the configuration of one checkpoint"
+                )
         self._content, self._specials = content, specials
         self.bos_id, self.eos_id, self.pad_id = specials.bos_id, specials.eos_id, specials.pad_id
         self.chat_template = specials.chat_template
@@ -105,7 +114,9 @@ class PretrainedTokenizer:
         path = folder / "tokenizer.json"
         if not path.exists():
             raise UserError(f"no tokenizer.json in {folder}: give the folder of a checkpoint that has one")
-        return cls(path.read_text(), _read_specials(folder), vocab_size, str(path))
+        content, named = _read(path), _named_tokens(folder)
+        specials = _read_specials(folder, named, _ids(content))
+        return cls(_with_special(_read_text(path), content, named.values()), specials, vocab_size, str(path))
 
     @classmethod
     def load(cls, path: epath.PathLike) -> PretrainedTokenizer:
@@ -271,27 +282,62 @@ def _bytes_of_ids(model: tokenizers.Tokenizer, vocab_size: int, where: str) -> l
     return found
 
 
-def _read_specials(folder: epath.Path) -> Specials:
+def _named_tokens(folder: epath.Path) -> dict[str, str]:
+    """The special tokens that the tokenizer's own files name."""
+    own, other = _read(folder / "tokenizer_config.json"), _read(folder / "special_tokens_map.json")
+    tokens = {name: own.get(f"{name}_token") or other.get(f"{name}_token") for name in ("bos", "eos", "pad")}
+    texts = {name: token.get("content") if isinstance(token, Mapping) else token for name, token in tokens.items()}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
+def _ids(content: Mapping[str, Any]) -> dict[str, int]:
+    """The ids of a `tokenizer.json` by their tokens."""
+    vocabulary = (content.get("model") or {}).get("vocab")
+    added = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
+    # Other kinds of models, which are refused later on, have a list.
+    return (vocabulary if isinstance(vocabulary, dict) else {}) | added
+
+
+def _with_special(text: str, content: Mapping[str, Any], tokens: Iterable[str]) -> str:
+    """A `tokenizer.json` in which named tokens of the vocabulary are special, as `transformers` makes them.
+
+    Those that texts are made of stay as they are: some checkpoints pad with "!".
+    """
+    added, ids = content.get("added_tokens", []), _ids(content)
+    made = {"".join(merge).replace(" ", "") for merge in (content.get("model") or {}).get("merges") or ()}
+    lacking = {token for token in tokens if token in ids and len(token) > 1} - made
+    lacking -= {token["content"] for token in added}
+    if not lacking:
+        return text
+    how = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    more = [{"id": ids[token], "content": token, **how} for token in sorted(lacking)]
+    return json.dumps({**content, "added_tokens": [*added, *more]})
+
+
+def _read_specials(folder: epath.Path, named: Mapping[str, str], ids: Mapping[str, int]) -> Specials:
     """Special ids: by name from the tokenizer's own files, else by number from the model's."""
-    own, named = _read(folder / "tokenizer_config.json"), _read(folder / "special_tokens_map.json")
     models = _read(folder / "config.json") | _read(folder / "generation_config.json")
-    ids = {token["content"]: token["id"] for token in _read(folder / "tokenizer.json").get("added_tokens", [])}
 
     def find(name: str) -> int | None:
-        token = own.get(f"{name}_token") or named.get(f"{name}_token")
-        token = token.get("content") if isinstance(token, Mapping) else token
-        number = ids.get(token, models.get(f"{name}_token_id"))
-        return number[0] if isinstance(number, list) else number
+        number = ids.get(named.get(name, ""), models.get(f"{name}_token_id"))
+        return next(iter(number), None) if isinstance(number, list) else number
 
     eos = find("eos")
     if eos is None:
         raise UserError(f"{folder} names no eos_token: add it to tokenizer_config.json")
     bos, pad = find("bos"), find("pad")
-    template = folder / "chat_template.jinja"
-    chat = template.read_text() if template.exists() else own.get("chat_template")
+    template, own = folder / "chat_template.jinja", _read(folder / "tokenizer_config.json")
+    chat = _read_text(template) if template.exists() else own.get("chat_template")
     if isinstance(chat, list):  # Several, each with a name.
         chat = {entry["name"]: entry["template"] for entry in chat}.get("default")
     return Specials(eos if bos is None else bos, eos, eos if pad is None else pad, chat, bos is not None)
+
+
+def _read_text(path: epath.Path) -> str:
+    try:
+        return path.read_text()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 text ({error}): download it again") from None
 
 
 def _read(path: epath.Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from prm_jax.models import policy
 from prm_jax.models.checkpoint_load import load_policy, open_checkpoint
 from prm_jax.models.checkpoint_save import save_policy
 from prm_jax.models.config import ModelConfig
+from prm_jax.models.rope import frequencies
 from prm_jax.models.tensor_files import SafetensorsFolder, write_safetensors
 from prm_jax.parallel.mesh import MeshConfig, make_mesh
 
@@ -152,6 +153,60 @@ def test_damaged_files_are_named(qwen2, tmp_path):
         load(qwen2)
     with pytest.raises(UserError, match=r"no config\.json in"):
         load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"model\.safetensors is a file: give the folder"):
+        load(file)
+    file.unlink()
+    (qwen2 / "model.safetensors.index.json").write_text('{"weight_map": {"model.norm.weight": 3}}')
+    with pytest.raises(UserError, match="has no weight_map"):
+        SafetensorsFolder(qwen2)
+
+
+def test_a_header_with_any_wrong_character_is_read_or_refused(tmp_path):
+    tensors = {"a": np.zeros((2, 3), np.float32), "b": np.ones(4, np.float32)}
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    file = tmp_path / "model.safetensors"
+    write_safetensors(file, shapes, "F32", tensors.items())
+    whole = file.read_bytes()
+    end = 8 + int.from_bytes(whole[:8], "little")
+    # Without spaces, as others write it.
+    header, numbers = json.dumps(json.loads(whole[8:end]), separators=(",", ":")).encode(), whole[end:]
+    refused = 0
+    for place in range(len(header)):
+        for wrong in b'0.-]" \xff':
+            damaged = header[:place] + bytes([wrong]) + header[place + 1 :]
+            file.write_bytes(len(header).to_bytes(8, "little") + damaged + numbers)
+            try:
+                source = SafetensorsFolder(tmp_path)
+            except UserError:
+                refused += 1
+            else:
+                assert all(source.read(name).shape == shape for name, shape in source.shapes.items())
+    assert refused > 500
+
+
+def change_config(folder, **changed) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model_type": ["qwen2"]}, r"model_type is \['qwen2'\]; the families"),
+        ({"rope_parameters": {"rope_theta": "much"}}, "a value has the wrong type"),
+        ({"rope_parameters": {"rope_theta": 10**400}}, "a value has the wrong type"),
+    ],
+)
+def test_values_that_make_no_sense_are_named(changed, message, qwen2):
+    change_config(qwen2, **changed)
+    with pytest.raises(UserError, match=message):
+        open_checkpoint(qwen2)
+
+
+def test_a_base_of_more_than_32_bits_is_a_number_like_others(qwen2):
+    change_config(qwen2, rope_parameters={"rope_theta": 10**10})
+    config = open_checkpoint(qwen2).config
+    np.testing.assert_allclose(frequencies(config)[1], 10 ** (-10 * 2 / config.head_features), rtol=1e-5)
 
 
 def test_the_host_holds_one_tensor_at_a_time(tmp_path):

@@ -1,7 +1,9 @@
 """GGUF files of the golden models load as their safetensors do."""
 
+import dataclasses
 import json
 import pathlib
+import tracemalloc
 
 import jax
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from prm_jax.errors import UserError
 from prm_jax.models import policy
 from prm_jax.models.checkpoint_load import load_policy, open_checkpoint
+from prm_jax.models.checkpoint_save import save_policy
+from prm_jax.models.config import ModelConfig
 from prm_jax.models.gguf_file import GgufFile
 from prm_jax.models.tensor_files import SafetensorsFolder
 from prm_jax.parallel.mesh import MeshConfig, make_mesh
@@ -33,15 +37,26 @@ def pairs_interleaved(kernel: np.ndarray, heads: int) -> np.ndarray:
     return kernel[order]
 
 
-def convert(
-    case: str, folder: pathlib.Path, quantise: str = "", factors: tuple[float, ...] = ()
-) -> tuple[pathlib.Path, np.lib.npyio.NpzFile]:
-    """Writes a golden model as GGUF, the tensor `quantise` in 8-bit blocks, with `factors` for a base of 1e8."""
+def convert(case: str, folder: pathlib.Path, **options) -> tuple[pathlib.Path, np.lib.npyio.NpzFile]:
+    """Writes a golden model as GGUF."""
     data = np.load(GOLDEN / f"{case}.npz")
     for name in ("config.json", "model.safetensors"):
         data[name].tofile(folder / name)
+    return write_gguf(folder, **options), data
+
+
+def write_gguf(folder: pathlib.Path, quantise: str = "", factors: tuple[float, ...] = (), tokens: int = 0):
+    """Writes the model of a folder as GGUF beside it.
+
+    Args:
+      folder: of Hugging Face's kind.
+      quantise: the tensor that is to be in 8-bit blocks.
+      factors: by which frequencies of the base 1e8 are divided.
+      tokens: of the vocabulary that describes itself.
+    """
     config, source = json.loads((folder / "config.json").read_text()), SafetensorsFolder(folder)
-    kind, rope = config["model_type"], config["rope_parameters"]
+    kind = config["model_type"]
+    rope = config.get("rope_parameters") or {"rope_type": "default", "rope_theta": config["rope_theta"]}
     writer = gguf.GGUFWriter(folder / "model.gguf", kind)
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config["max_position_embeddings"])
@@ -51,6 +66,8 @@ def convert(
     writer.add_head_count_kv(config["num_key_value_heads"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_rope_freq_base(1e8 if factors else rope["rope_theta"])
+    if tokens:
+        writer.add_token_list([f"token{i}" for i in range(tokens)])
     if config.get("head_dim"):
         writer.add_key_length(config["head_dim"])
     if rope["rope_type"] != "default":
@@ -76,12 +93,15 @@ def convert(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return folder / "model.gguf", data
+    return folder / "model.gguf"
 
 
 def load(path):
     checkpoint = open_checkpoint(path)
     return load_policy(checkpoint, checkpoint.config, make_mesh(MeshConfig(), jax.devices()[:1])), checkpoint.config
+
+
+logits_of = jax.jit(policy.policy_logits, static_argnames="config")
 
 
 @pytest.mark.parametrize("case", ["smollm2", "llama_linear", "qwen2_yarn", "qwen3"])
@@ -91,8 +111,7 @@ def test_parameters_are_those_of_the_safetensors(case, tmp_path):
     expected, shape = load(tmp_path)
     jax.tree.map(np.testing.assert_array_equal, params, expected)
     rows = data["tokens"], np.ones_like(data["tokens"]), np.tile(np.arange(40), (2, 1))
-    logits = jax.jit(policy.policy_logits, static_argnames="config")(params, config, *rows)
-    np.testing.assert_allclose(logits, data["logits"], atol=1e-4)
+    np.testing.assert_allclose(logits_of(params, config, *rows), data["logits"], atol=1e-4)
     assert config.context == shape.context and config.tied_embeddings == shape.tied_embeddings
 
 
@@ -108,16 +127,58 @@ def test_quantised_tensors_are_dequantised(tmp_path):
 def test_the_factors_of_llama3_are_recognised(tmp_path):
     # With this base the wavelengths of a head of 8 features are 6, 628, 62832 and 6283185 positions: two far below
     # 8192 / 4, which stay, and two above 8192.
-    path, _ = convert("smollm2", tmp_path, factors=(1.0, 1.0, 8.0, 8.0))
-    scaling = GgufFile(path).config.rope_scaling
+    path, data = convert("smollm2", tmp_path, factors=(1.0, 1.0, 8.0, 8.0))
+    params, config = load(path)
+    scaling = config.rope_scaling
     assert (scaling.kind, scaling.factor, scaling.original_context) == ("llama3", 8.0, 8192)
+    # The logits of the same tensors with the scaling in words; far apart, so that slow frequencies count.
+    rows = data["tokens"], np.ones_like(data["tokens"]), np.tile(np.arange(40) * 200, (2, 1))
+    words = {"rope_theta": 1e8, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    described = json.loads((tmp_path / "config.json").read_text())
+    described["rope_parameters"] = words | {"original_max_position_embeddings": 8192}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    logits = logits_of(params, config, *rows)
+    np.testing.assert_allclose(logits, logits_of(*load(tmp_path), *rows), atol=1e-5)
+    unscaled = logits_of(params, dataclasses.replace(config, rope_scaling=None), *rows)
+    assert np.abs(logits - unscaled).max() > 0.01
     path, _ = convert("smollm2", tmp_path, factors=(1.0, 3.0, 5.0, 8.0))
     with pytest.raises(UserError, match="unknown factors"):
         GgufFile(path)
 
 
+def test_of_what_describes_the_file_only_the_values_are_kept(tmp_path):
+    path, _ = convert("smollm2", tmp_path, tokens=5_000)
+    GgufFile(path)  # What is imported is not the file's.
+    tracemalloc.start()
+    file = GgufFile(path)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A short text of Python takes some 60 bytes; each of the package's objects to it takes 200 or more.
+    assert len(file.metadata["tokenizer.ggml.tokens"]) == 5_000 and kept < 5_000 * 150
+
+
+def test_the_host_holds_one_tensor_at_a_time(tmp_path):
+    config = ModelConfig(vocab_size=4096, width=512, layers=4, heads=4, kv_heads=4, mlp_width=1024)
+    shapes = jax.eval_shape(lambda: policy.init_policy(config, jax.random.key(0)))
+    params = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, np.float32), shapes)
+    save_policy(tmp_path, params, config, special_ids={}, generation={})
+    model, largest = sum(leaf.nbytes for leaf in jax.tree.leaves(params)), 4096 * 512 * 4
+    assert model > 4 * largest
+    del params
+    path = write_gguf(tmp_path)
+    load(path)  # What compiling allocates is not the tensors'.
+    tracemalloc.start()
+    load(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # And what a piece of its rows is dequantised through.
+    assert peak < 1.5 * largest
+
+
 def test_damaged_files_are_named(tmp_path):
     path, _ = convert("smollm2", tmp_path)
+    assert open_checkpoint(path.rename(tmp_path / "model.GGUF")).metadata
+    path = tmp_path / "model.GGUF"
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:50], b"nonsense" * 20):
         path.write_bytes(damaged)

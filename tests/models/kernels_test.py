@@ -60,20 +60,22 @@ def _packed_rows(length=LENGTH):
     return *(_random(shape, seed) for seed, shape in enumerate(shapes)), jnp.asarray(segments)
 
 
+def _with_gradients(function, *arrays):
+    """What a kernel gives, and the gradients of a sum of it with regard to queries, keys and values."""
+
+    def total(*arrays):
+        mixed = function(*arrays)
+        return jnp.sum(jnp.sin(mixed.astype(jnp.float32))), mixed
+
+    (_, mixed), gradients = jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True)(*arrays)
+    return mixed, *gradients
+
+
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_kernel_gives_what_whole_scores_give(name):
-    queries, keys, values, segments = _packed_rows()
-
-    def of(function):
-        def total(queries, keys, values):
-            mixed = function(queries, keys, values)
-            return jnp.sum(jnp.sin(mixed)), mixed
-
-        (_, mixed), gradients = jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True)(queries, keys, values)
-        return mixed, *gradients
-
-    found = of(lambda *arrays: KERNELS[name](*arrays, segments))
-    expected = of(lambda *arrays: attend(*arrays, causal_mask(segments)))
+    *arrays, segments = _packed_rows()
+    found = _with_gradients(lambda *arrays: KERNELS[name](*arrays, segments), *arrays)
+    expected = _with_gradients(lambda *arrays: attend(*arrays, causal_mask(segments)), *arrays)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
 
@@ -88,6 +90,41 @@ def test_the_tpus_kernel_runs_on_the_rows_and_heads_of_each_device():
         found = jax.jit(lambda *arrays: kernels.splash(*arrays, interpret=True))(*arrays, segments)
         assert found.sharding.spec[0] == "data" or "data" in found.sharding.spec[0]
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("tensor", [1, 2, 4])
+def test_cudnn_is_asked_for_what_it_can_do(tensor, monkeypatch):
+    """Even lengths, and on each device the key-value heads that its query heads need; else it would refuse."""
+    jaxs, asked = jax.nn.dot_product_attention, []
+
+    def stub(queries, keys, values, *, mask, implementation):
+        asked.append((implementation, queries.shape, keys.shape, values.shape, mask.shape))
+        return jaxs(queries, keys, values, mask=mask)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", stub)
+    *arrays, segments = _packed_rows(257)
+    expected = _with_gradients(lambda *arrays: attend(*arrays, causal_mask(segments)), *arrays)
+    with jax.set_mesh(make_mesh(MeshConfig(data=2, fsdp=1, tensor=tensor), jax.devices()[: 2 * tensor])):
+        found = jax.jit(lambda *arrays: _with_gradients(lambda *a: kernels.cudnn(*a, segments), *arrays))(*arrays)
+    of_keys = (1, 258, max(2 // tensor, 1), 16)
+    assert asked[0] == ("cudnn", (1, 258, 4 // tensor, 16), of_keys, of_keys, (1, 1, 258, 258))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+@pytest.mark.parametrize("length", [300, 299])
+def test_the_gpus_kernel_gives_what_whole_scores_give(length):
+    if jax.default_backend() != "gpu":
+        pytest.skip("there is no GPU here")
+    *arrays, segments = _packed_rows(length)
+    arrays = [x.astype(jnp.bfloat16) for x in arrays]
+    config = ModelConfig(attention="cudnn", dtype="bfloat16")
+    found = _with_gradients(lambda *arrays: kernels.attend_rows(config, *arrays, segments), *arrays)
+    wide = [x.astype(jnp.float32) for x in arrays]
+    expected = _with_gradients(lambda *arrays: attend(*arrays, causal_mask(segments)), *wide)
+    for one, other in zip(found, expected, strict=True):
+        # Numbers of 8 bits: off by 1/256 of the largest, a few times over.
+        np.testing.assert_allclose(one.astype(np.float32), other, atol=0.02 * np.abs(other).max(), rtol=0)
 
 
 @pytest.mark.parametrize(("name", "device"), [("cudnn", "GPU"), ("pallas", "TPU")])

