@@ -67,7 +67,8 @@ class PolicyResult:
       mean_tokens: tokens per program.
       mean_steps: steps per program, neutral ones and the end not counted.
       neutral_share: share of comments, blank lines and docstrings among all steps.
-      visible_only_share: share of samples that pass the visible tests and fail a hidden one.
+      visible_only_share: share of samples that pass the visible tests and fail a hidden one; NaN where no problem has
+        both.
       unknown_share: share of samples that the sandbox could not judge; they count nowhere else.
       pass_at_80: as `pass_at_10`.
     """
@@ -119,7 +120,7 @@ def policy_result(
         mean_tokens=_mean(known, lambda sample: sample.tokens),
         mean_steps=_mean(known, lambda sample: sample.steps),
         neutral_share=neutral / (steps + neutral) if steps + neutral else float("nan"),
-        visible_only_share=_mean(known, lambda sample: sample.visible_only),
+        visible_only_share=_mean([s for s in known if s.has_both], lambda sample: sample.visible_only),
         unknown_share=_mean(samples, lambda sample: not sample.known),
         pass_at_80=interval(80, counts),
     )

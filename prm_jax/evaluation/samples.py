@@ -70,6 +70,7 @@ class GradedSample:
       tokens: length of the program in tokens of the policy's tokenizer.
       steps: its steps that are not neutral, the end of the program not counted.
       neutral_steps: its comments, blank lines and docstrings.
+      has_both: whether the problem has visible tests and hidden ones: else no program can pass the former alone.
     """
 
     problem_id: str
@@ -80,6 +81,7 @@ class GradedSample:
     tokens: int
     steps: int
     neutral_steps: int
+    has_both: bool = True
 
     @property
     def known(self) -> bool:
@@ -173,6 +175,7 @@ def _graded(problem: Problem, text: str, verdict: Verdict, tokens: int) -> Grade
         tokens=tokens,
         steps=len(steps) - 1 - neutral,
         neutral_steps=neutral,
+        has_both=0 < visible < len(problem.tests),
     )
 
 

@@ -1,5 +1,6 @@
 """Sums over samples, differences between policies, and the way through JSON."""
 
+import dataclasses
 import math
 
 import pytest
@@ -26,6 +27,13 @@ def test_unknown_samples_count_only_as_unknown():
     assert result.visible_only_share == pytest.approx(1 / 6)
     assert result.outcomes == pytest.approx({"passed": 4 / 6, "wrong_answer": 2 / 6})
     assert (result.mean_tokens, result.mean_steps, result.neutral_share) == (10, 3, 0.25)
+
+
+def test_no_program_passes_visible_tests_alone_where_all_tests_are_of_one_kind():
+    one_kind = [dataclasses.replace(sample, has_both=False) for sample in samples("a", 4, [P, W])]
+    assert math.isnan(policy_result("sft", one_kind).visible_only_share)
+    both = samples("b", 4, [W, W, P, P], visible=True)
+    assert policy_result("sft", [*one_kind, *both]).visible_only_share == 0.5
 
 
 def test_groups_by_difficulty_are_not_too_small():
