@@ -48,6 +48,7 @@ from prm_jax.stages.workbench import (
     writer_of,
 )
 from prm_jax.text.step_map import prompt_ids
+from prm_jax.training.progress import Progress
 
 OWN_SAMPLES_PER_PROBLEM = 4
 """Of the samples drawn for pass@k, those that the PRM is judged on: tracing costs more than grading."""
@@ -172,7 +173,13 @@ def _evaluate_policy(experiment: Experiment, run: RunDirectory, policy: Policy, 
                 f"the longest few-shot prompt has {longest} tokens, with SamplingConfig.max_new_tokens {new} more than "
                 f"the model's context of {context}: lower it, or empty ProblemSets.few_shot"
             )
-    with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
+    programs = len(problems) * (config.samples_per_problem if policy.method is None else experiment.guided.candidates)
+    with (
+        mesh_of(experiment) as mesh,
+        Sandbox(experiment.sandbox) as sandbox,
+        Progress(f"evaluate {policy.name}", programs) as progress,
+    ):
+        writer = dataclasses.replace(writer, progress=progress.add)
         if policy.stage is None:
             params = first_policy(experiment, writer.model, mesh)
         else:

@@ -195,6 +195,7 @@ class Writer:
       sampling: how to sample.
       max_prompt: tokens of a prompt, padding included.
       say: takes a line that tells what decoding needs of each device, before it begins.
+      progress: called with the number of programs that have ended since its last call.
     """
 
     model: ModelConfig
@@ -202,6 +203,7 @@ class Writer:
     sampling: SamplingConfig
     max_prompt: int
     say: Callable[[str], None] | None = None
+    progress: Callable[[int], None] | None = None
 
     def completions(
         self, params: Any, problems: Sequence[Problem], samples: int, seed: int
@@ -227,6 +229,7 @@ class Writer:
             eos_id=self.tokenizer.eos_id,
             batch_size=min(SAMPLE_BATCH, len(repeated)),
             token_bytes=self.tokenizer.token_bytes,
+            progress=self.progress,
             say=self.say,
         )
         return prompts, written

@@ -62,6 +62,10 @@ class Progress:
             self.say(f"{self._label}: {done} of {self._total}  {_summary(metrics or {})}".rstrip())
         self._done = done
 
+    def add(self, steps: int) -> None:
+        """Show that `steps` more are done."""
+        self.update(self._done + steps)
+
     def say(self, text: str) -> None:
         """A line of words above the bar."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -26,3 +26,11 @@ def test_a_line_every_tenth_where_there_is_no_terminal():
 def test_a_bar_on_a_terminal():
     text = shown(True, 20)
     assert "20/20" in text and "loss 0.5" in text and "sft: " not in text
+
+
+def test_steps_that_are_done_by_the_way_are_added_up():
+    out = io.StringIO()
+    with Progress("evaluate", 10, console=Console(file=out, width=200)) as progress:
+        for more in (3, 0, 4, 3):
+            progress.add(more)
+    assert out.getvalue().splitlines() == [f"evaluate: {done} of 10" for done in (3, 7, 10)]
