@@ -27,8 +27,9 @@ class ReportJournal:
     """
 
     def __init__(self, path: str | os.PathLike[str], files: Sequence[SourceFile]) -> None:
-        """Opens or creates the journal at `path` for mining `files`."""
+        """Opens or creates the journal at `path`, which lies on this machine as verdicts do, for mining `files`."""
         self._path, self._stamps = Path(path), {file.path: _stamp(file) for file in files}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         noted = self._load()
         self.known = {file: noted[file.path] for file in files if file.path in noted}
         self._file = self._path.open("a", encoding="utf-8", buffering=1)

@@ -57,3 +57,11 @@ def test_a_torn_line_and_a_foreign_one_cost_only_themselves(tmp_path, files):
         journal.note(files[1], report(2))
     with ReportJournal(path, files) as journal:
         assert list(journal.known) == files
+
+
+def test_the_folder_need_not_be_there(tmp_path, files):
+    """That of a run directory in a bucket is not on this machine."""
+    with ReportJournal(tmp_path / "gs:" / "bucket" / "read.jsonl", files) as journal:
+        journal.note(files[0], report(1))
+    with ReportJournal(tmp_path / "gs:" / "bucket" / "read.jsonl", files) as journal:
+        assert list(journal.known) == files[:1]
