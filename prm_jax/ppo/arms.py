@@ -14,6 +14,7 @@
 | `prm_gated` | `PrmGated` | `prm` | | `head` |
 | `first_error` | `FirstError` | `prm` | | `head` |
 | `first_error_exact` | `FirstErrorExact` | | yes | `head` |
+| `outcome_located` | `OutcomeLocated` | | yes | `head` |
 | `random` | `Random` | | | `head` |
 | `sft_more`, `rft` | none: `control` | | | |
 
@@ -102,14 +103,15 @@ class Arm:
             raise UserError(f'Arm {self.name}: refresh needs scorer="prm" and exact_labels=True')
         if self.critic == "prm" and self.scorer != "prm":
             raise UserError(f'Arm {self.name}: critic="prm" needs scorer="prm"')
-        if isinstance(self.reward, rewards.FirstErrorExact) and not self.exact_labels:
-            raise UserError(f"Arm {self.name}: FirstErrorExact needs exact_labels=True")
+        if isinstance(self.reward, _READS_LABELS) and not self.exact_labels:
+            raise UserError(f"Arm {self.name}: {type(self.reward).__name__} needs exact_labels=True")
         if isinstance(self.reward, rewards.Orm) and self.scorer != "orm":
             raise UserError(f'Arm {self.name}: Orm needs scorer="orm"')
         if isinstance(self.reward, _READS_PRM) and self.scorer != "prm":
             raise UserError(f'Arm {self.name}: {type(self.reward).__name__} needs scorer="prm"')
 
 
+_READS_LABELS = (rewards.FirstErrorExact, rewards.OutcomeLocated)
 _READS_PRM = (
     rewards.PrmSum,
     rewards.PrmMean,

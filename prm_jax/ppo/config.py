@@ -34,6 +34,9 @@ class PpoConfig:
       updates: rollouts, each followed by one update.
       prompts_per_update: problems drawn for a rollout.
       samples_per_prompt: programs sampled for each of them.
+      screening: programs that the SFT policy writes for each practice problem before the first rollout; problems of
+        which none or all of them pass are not practised. A rollout of one outcome teaches an outcome reward nothing
+        (DAPO, Yu et al. 2025, section 3.2). 0 practises all problems.
       temperature: of sampling, and of every log-probability.
       max_new_tokens: a program that has not ended by then is cut, and fails.
       learning_rate: Adam's rate for the policy, constant after the warm-up.
@@ -76,6 +79,7 @@ class PpoConfig:
     updates: int = 40
     prompts_per_update: int = 64
     samples_per_prompt: int = 4
+    screening: int = 0
     temperature: float = 1.0
     max_new_tokens: int = 96
     learning_rate: float = 3e-4
@@ -130,6 +134,10 @@ class PpoConfig:
             raise UserError(f"PpoConfig.importance_cap is {self.importance_cap}; give 1 or more")
         if self.group_baseline and self.samples_per_prompt < 2:
             raise UserError("PpoConfig.group_baseline needs samples_per_prompt of at least 2: one sample has no group")
+        if self.screening < 0 or self.screening == 1:
+            raise UserError(
+                f"PpoConfig.screening is {self.screening}; give 0, or 2 or more: one program passes always or never"
+            )
         if self.warmup_updates < 0:
             raise UserError(f"PpoConfig.warmup_updates is {self.warmup_updates}; give 0 or more")
         if self.temperature <= 0:

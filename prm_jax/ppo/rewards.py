@@ -321,6 +321,36 @@ class FirstErrorExact(RewardRule):
 
 
 @dataclasses.dataclass(frozen=True)
+class OutcomeLocated(RewardRule):
+    """r[last] = weight O; a failure loses `blame` on its first wrong step, found by the interpreter, else on the last.
+
+    What a program earns in all is a matter of its outcome alone, so that no way of writing lines pays: the trace
+    decides where the blame falls, not how much there is. What stands behind the wrong step is not judged.
+    """
+
+    weight: float = 1.0
+    blame: float = 1.0
+
+    def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
+        """Gives float32 rewards, zero on every token that earns nothing."""
+        wrong = self._found(inputs)
+        on_step = jnp.arange(inputs.step_scores.mask.shape[1])[None, :] == wrong[:, None]
+        unlocated = (success(inputs) == 0) & (wrong < 0)
+        at_end = self.weight * success(inputs) - self.blame * unlocated
+        return at_steps(-self.blame * on_step, inputs) + at_last(at_end, inputs)
+
+    def judged(self, inputs: RewardInputs) -> Bool[Array, "B T"]:
+        """The tokens up to the end of the wrong step."""
+        return _until(self._found(inputs), inputs)
+
+    def _found(self, inputs: RewardInputs) -> Int[Array, " B"]:
+        """The first wrong step of a program that fails, -1 where there is none that could be blamed."""
+        first = inputs.first_wrong
+        scored = jnp.take_along_axis(inputs.step_scores.mask, jnp.maximum(first, 0)[:, None], axis=1)[:, 0]
+        return jnp.where((first >= 0) & scored & (success(inputs) == 0), first, -1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Random(RewardRule):
     """r[last] = 1 with `probability`, else 0, drawn from seed, update, problem and row: a control without knowledge."""
 

@@ -7,7 +7,6 @@ what it is trained on, each once. Called by the stage `ppo`.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 from typing import Any
@@ -19,23 +18,21 @@ from jaxtyping import Bool
 
 from prm_jax.batches import PromptBatch, TokenBatch, pack_batch
 from prm_jax.errors import UserError
-from prm_jax.execution.grade import reference_limits
 from prm_jax.execution.sandbox import Sandbox
 from prm_jax.models.lora import frozen, trainable, whole
 from prm_jax.models.policy import boxed_trainable_policy, with_adapters
-from prm_jax.parallel.hosts import divided
 from prm_jax.parallel.shardings import shard_batch
 from prm_jax.ppo.arms import Arm
-from prm_jax.ppo.rollout import assemble, step_table
-from prm_jax.ppo.verify import verify
+from prm_jax.ppo.rollout import assemble
 from prm_jax.sampling.sample import Completions
+from prm_jax.stages.attempts import attempts
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import practice_problems
 from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.stages.screening import screened_prompts
 from prm_jax.stages.sft import sft_loss_of
 from prm_jax.stages.workbench import (
     host_batches,
-    host_journal,
     load_policy,
     load_tokenizer,
     mesh_of,
@@ -43,9 +40,8 @@ from prm_jax.stages.workbench import (
     save_params,
     sharded_train_state,
     validation_pass_rate,
-    writer_of,
 )
-from prm_jax.training.data import load_prompts, load_rows
+from prm_jax.training.data import load_rows
 from prm_jax.training.loop import fit
 from prm_jax.training.optimizer import make_optimizer
 from prm_jax.training.step import BoundStep, make_train_step
@@ -61,7 +57,7 @@ def control(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.P
     config = experiment.ppo
     told: dict[str, Any] = {}
     if arm.control == "rft":
-        rows, told = _own_rows(experiment, run, folder)
+        rows, told = _own_rows(experiment, run, arm, folder)
     else:
         rows = load_rows(run.folder("tasks") / "sft")
     rollout_tokens = config.updates * config.batch_size * config.max_new_tokens
@@ -93,42 +89,27 @@ def control(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.P
     return {"steps": steps, "curve": list(result.history)} | told
 
 
-def _own_rows(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> tuple[TokenBatch, dict[str, Any]]:
+def _own_rows(
+    experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
+) -> tuple[TokenBatch, dict[str, Any]]:
     """The SFT policy's programs that pass, as packed rows, and how many of how many they are."""
-    config, seed = experiment.ppo, experiment.seed
-    tokenizer = load_tokenizer(run)
-    writer = writer_of(experiment, tokenizer, config.temperature)
+    config = experiment.ppo
     practice = practice_problems(experiment, run)
-    served = load_prompts(run.folder("tasks") / "prompts").problem
+    served = screened_prompts(experiment, run).problem
     wanted = config.updates * config.batch_size
     samples = max(1, wanted // len(served))
-    chosen = np.random.default_rng(seed).permutation(served)[: wanted // samples]
-    problems = [practice[index] for index in chosen]
-    with mesh_of(experiment) as mesh:
-        policy = load_policy(experiment, run, "sft", writer.model, mesh)
-        prompts, written = writer.completions(policy, problems, samples, seed)
-    texts = step_table(prompts, written, tokenizer).texts
-    answered = [problems[row // samples] for row in range(len(texts))]
-    journal = host_journal(folder)
-    with contextlib.closing(journal), Sandbox(experiment.sandbox, journal) as sandbox:
-        judge = functools.partial(
-            verify,
-            exact=False,
-            sandbox=sandbox,
-            limits=reference_limits(problems, sandbox),
-            config=experiment.labels,
-            in_child=config.in_child_tests,
-        )
-        verified = divided(lambda own: judge(answered[own], texts[own]), len(texts))
-    passed = np.array([entry.passed for entry in verified])
-    first = {(answered[row].id, texts[row]): row for row in reversed(range(len(texts)))}
+    chosen = np.random.default_rng(experiment.seed).permutation(served)[: wanted // samples]
+    tried = attempts(experiment, run, [practice[index] for index in chosen], samples, folder, f"ppo {arm.name}")
+    texts, written = tried.texts, tried.written
+    passed = np.array([entry.passed for entry in tried.verified])
+    first = {(tried.problems[row].id, texts[row]): row for row in reversed(range(len(texts)))}
     keep = passed & np.asarray(written.finished) & np.isin(np.arange(len(texts)), list(first.values()))
     if not keep.any():
         raise UserError(
             f"arm rft: none of the {len(texts)} programs that the SFT policy wrote passes; train SFT for longer, or "
             "leave the arm out"
         )
-    return sft_rows(prompts, written, keep, experiment.text.max_length), {
+    return sft_rows(tried.prompts, written, keep, experiment.text.max_length), {
         "samples": len(texts),
         "passed": int(passed.sum()),
         "learnt_from": int(keep.sum()),

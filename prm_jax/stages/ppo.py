@@ -26,6 +26,7 @@ from prm_jax.stages.controls import control
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import practice_problems
 from prm_jax.stages.run_directory import RunDirectory
+from prm_jax.stages.screening import screen, screened_prompts
 from prm_jax.stages.workbench import (
     host_journal,
     load_policy,
@@ -36,7 +37,6 @@ from prm_jax.stages.workbench import (
     save_params,
     validation_pass_rate,
 )
-from prm_jax.training.data import load_prompts
 
 
 def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
@@ -46,6 +46,8 @@ def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
     if not arms:
         names = ", ".join(each.name for each in experiment.arms) or "none"
         raise UserError(f"no arm {arm or ''!r} in this experiment (it has {names}): give one of gin/ablations/ too")
+    if experiment.ppo.screening and any(each.control != "sft_more" for each in arms):
+        screen(experiment, run)
     for each in arms:
         configuration = {
             "sft": run.fingerprint_of("sft"),
@@ -81,7 +83,7 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
             policy_params=with_adapters(policy, model, jax.random.key(experiment.seed)),
             reference_params=policy,
             scorer_params=load_scorer(experiment, run, arm.scorer, model, mesh) if arm.scorer else None,
-            prompts=load_prompts(run.folder("tasks") / "prompts"),
+            prompts=screened_prompts(experiment, run),
             problems=problems,
             tokenizer=tokenizer,
             verify=functools.partial(

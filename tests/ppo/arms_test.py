@@ -20,6 +20,7 @@ def test_arms_are_hashable():
         {"reward": rewards.PrmMean()},
         {"reward": rewards.Orm(), "scorer": "prm"},
         {"reward": rewards.FirstErrorExact()},
+        {"reward": rewards.OutcomeLocated()},
         {"reward": rewards.PrmMean(), "scorer": "prm", "refresh": PrmRefreshConfig()},
         {"critic": "prm"},
         {"critic": "trunk"},
@@ -53,7 +54,9 @@ def test_impossible_quality_is_refused(fields):
         Quality(**fields)
 
 
-@pytest.mark.parametrize("fields", [{"minibatches": 3}, {"kl_in": "both"}, {"temperature": 0.0}, {"updates": 0}])
+@pytest.mark.parametrize(
+    "fields", [{"minibatches": 3}, {"kl_in": "both"}, {"temperature": 0.0}, {"updates": 0}, {"screening": 1}]
+)
 def test_impossible_runs_are_refused(fields):
     with pytest.raises(UserError, match="PpoConfig"):
         PpoConfig(**fields)

@@ -82,6 +82,7 @@ HAND = {
         rewards.FirstErrorExact(good=0.5, bad=2.0),
         rows({1: 0.5 / 3, 5: 0.5 / 3, 7: 1 + 0.5 / 3}, {1: 0.125, 3: 0.125, 5: -0.5}, {1: 0.5 / 3, 3: -2 / 3}),
     ),
+    "outcome_located": (rewards.OutcomeLocated(weight=2.0, blame=0.5), rows({7: 2.0}, {5: -0.5}, {3: -0.5})),
 }
 
 
@@ -133,7 +134,7 @@ def test_unknown_rows_earn_nothing_and_others_keep_theirs(rule):
 
 def test_what_stands_behind_the_first_wrong_step_is_not_judged():
     inputs = make_inputs()
-    for rule in (rewards.FirstErrorExact(), rewards.FirstError(threshold=-0.1)):
+    for rule in (rewards.FirstErrorExact(), rewards.FirstError(threshold=-0.1), rewards.OutcomeLocated()):
         judged = np.asarray(rule.judged(inputs))
         assert judged[0].all()  # It passed.
         assert judged[1].tolist() == [token <= 5 for token in range(T)]
@@ -142,8 +143,20 @@ def test_what_stands_behind_the_first_wrong_step_is_not_judged():
 
 
 def test_a_wrong_step_that_is_not_closed_ends_nothing():
-    judged = rewards.FirstErrorExact().judged(make_inputs(first_wrong=jnp.array([-1, 2, 3])))
-    assert ENDS[2, 3] < 0 and np.asarray(judged)[2].all()
+    inputs = make_inputs(first_wrong=jnp.array([-1, 2, 3]))
+    assert ENDS[2, 3] < 0
+    for rule in (rewards.FirstErrorExact(), rewards.OutcomeLocated()):
+        assert np.asarray(rule.judged(inputs))[2].all()
+
+
+@pytest.mark.parametrize("first_wrong", [[-1, -1, -1], [-1, 0, 0], [-1, 2, 1], [-1, 3, 3], [2, 2, 2]])
+def test_a_located_outcome_moves_the_blame_and_leaves_the_sum(first_wrong):
+    """Wherever the error is found, or nowhere: every failure loses the same, so that no lines can earn."""
+    known = jnp.array([True, True, True])
+    inputs = make_inputs(first_wrong=jnp.array(first_wrong))
+    got, judged = rewards.token_rewards(rewards.OutcomeLocated(weight=0.75, blame=0.25), inputs, known)
+    np.testing.assert_allclose(got.sum(axis=1), [0.75, -0.25, -0.25])
+    assert judged[0].all()  # It passed: what a trace says of it is no error.
 
 
 @pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: type(rule).__name__)

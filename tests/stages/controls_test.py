@@ -25,8 +25,8 @@ def test_own_programs_become_rows_with_labels_on_what_was_sampled():
 ALL_PASS = """
 from prm_jax.execution.verdict import Outcome
 from prm_jax.ppo.verify import Verified
-from prm_jax.stages import controls
-controls.verify = lambda problems, texts, *_, **__: [Verified(Outcome.PASSED)] * len(texts)
+from prm_jax.stages import attempts
+attempts.verify = lambda problems, texts, *_, **__: [Verified(Outcome.PASSED)] * len(texts)
 """
 
 
