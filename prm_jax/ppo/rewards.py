@@ -201,10 +201,10 @@ class PrmMean(RewardRule):
     """r[end_i] = weight s_i / n, plus outcome_weight O at the last token (Dai et al. 2024, section 3.2).
 
     The process part lies within -weight to weight: with weight <= outcome_weight / 2 no failing program earns more than
-    a passing one. With the defaults a failing program earns less than 1, and a passing one more than 0.
+    a passing one.
     """
 
-    weight: float = 1.0
+    weight: float = 0.5
     outcome_weight: float = 1.0
 
     def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:
@@ -234,7 +234,7 @@ class PrmMin(RewardRule):
     PURE (Cheng et al. 2025, equation 5): the worst step carries nearly all of the credit.
     """
 
-    weight: float = 1.0
+    weight: float = 0.5
     outcome_weight: float = 1.0
     temperature: float = 0.1
 
@@ -254,7 +254,7 @@ class PrmDelta(RewardRule):
     the last score, so more steps earn no more.
     """
 
-    weight: float = 1.0
+    weight: float = 0.5
     outcome_weight: float = 1.0
 
     def __call__(self, inputs: RewardInputs) -> Float[Array, "B T"]:

@@ -41,7 +41,7 @@ SHOWN_FIELDS = (
     "seed", "text", "labels", "model", "pretrained", "sampling", "sft", "prm", "prm_samples", "ppo", "arms",
     "evaluation",
 )  # fmt: skip
-STAGES = ("label", "tasks", "sft", "prm", "prm_blind", "orm")
+STAGES = ("label", "tasks", "sft", "prm", "prm_blind", "orm", "screening")
 
 
 def report(experiment: Experiment, run_dir: str) -> None:

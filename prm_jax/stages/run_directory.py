@@ -23,7 +23,7 @@ _CONFIGURATION = "configuration.json"
 _DONE = "done.json"
 _SECONDS = "seconds.json"
 """The seconds of a stage's sessions that did not finish it."""
-_MADE_BY = {"prm_blind": "prm"}
+_MADE_BY = {"prm_blind": "prm", "screening": "ppo"}
 """The commands of stages that have none of their own name."""
 
 

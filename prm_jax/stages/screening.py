@@ -22,7 +22,7 @@ from prm_jax.stages.label import practice_problems
 from prm_jax.stages.run_directory import RunDirectory, write_json
 from prm_jax.training.data import load_prompts
 
-STAGE = "screening"
+_STAGE = "screening"
 _FILE = "problems.json"
 """The ids of the problems that are left, in the order of `practice_problems`."""
 
@@ -46,7 +46,7 @@ def screen(experiment: Experiment, run: RunDirectory) -> None:
         "dtype": experiment.model.dtype,
         "seed": experiment.seed,
     }
-    run.stage(STAGE, configuration, functools.partial(_screen, experiment, run))
+    run.stage(_STAGE, configuration, functools.partial(_screen, experiment, run))
 
 
 def screened_prompts(experiment: Experiment, run: RunDirectory) -> PromptBatch:
@@ -58,8 +58,8 @@ def screened_prompts(experiment: Experiment, run: RunDirectory) -> PromptBatch:
     prompts = load_prompts(run.folder("tasks") / "prompts")
     if not experiment.ppo.screening:
         return prompts
-    run.record_of(STAGE)
-    left = set(json.loads((run.folder(STAGE) / _FILE).read_text()))
+    run.record_of(_STAGE)
+    left = set(json.loads((run.folder(_STAGE) / _FILE).read_text()))
     practice = practice_problems(experiment, run)
     rows = np.array([practice[index].id in left for index in prompts.problem])
     return PromptBatch(*(field[rows] for field in prompts))
@@ -70,7 +70,7 @@ def _screen(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> di
     practice = practice_problems(experiment, run)
     served = load_prompts(run.folder("tasks") / "prompts").problem
     problems = [practice[index] for index in sorted(served)]
-    tried = attempts(experiment, run, problems, samples, folder, STAGE)
+    tried = attempts(experiment, run, problems, samples, folder, _STAGE)
     known, passed = (
         np.array([getattr(entry, name) for entry in tried.verified]).reshape(-1, samples).sum(axis=1)
         for name in ("known", "passed")

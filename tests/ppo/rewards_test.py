@@ -61,7 +61,7 @@ HAND = {
     ),
     "prm_gated": (rewards.PrmGated(), rows({1: 0.5 / 3, 5: 0.2 / 3, 7: 1 + 0.8 / 3}, {}, {})),
     "prm_delta": (
-        rewards.PrmDelta(),
+        rewards.PrmDelta(weight=1.0),
         rows({1: 0.5, 5: -0.3, 7: 1 + 0.6}, {1: 0.5, 3: -0.25, 5: -0.75, 7: -0.5}, {1: 0.4, 3: -0.6, 5: 0.8}),
     ),
     # (1 + 0.5 + 0.25) / 3 and (2 * 0.5 + 0.5 + 3 * 0) / 6, of passing programs only.
@@ -95,7 +95,7 @@ def test_rule_equals_hand_computation(name):
 
 
 def test_prm_min_gives_the_worst_step_the_credit():
-    got = np.asarray(rewards.PrmMin(temperature=0.1)(make_inputs()))
+    got = np.asarray(rewards.PrmMin(weight=1.0, temperature=0.1)(make_inputs()))
     weights = np.exp(-SCORES[0, [0, 2, 3]] / 0.1)
     weights /= weights.sum()
     expected = weights * SCORES[0, [0, 2, 3]]
@@ -211,6 +211,7 @@ def test_process_reward_cannot_outvote_the_outcome(name):
         return rule(make_inputs(step_scores=worst))[0].sum() - rule(make_inputs(step_scores=best))[1].sum()
 
     assert margin(BOUNDED[name]) > 0 > margin(1.1 * BOUNDED[name])
+    assert getattr(rewards, name)().weight <= BOUNDED[name]
 
 
 def test_random_depends_on_seed_update_and_row_only():
