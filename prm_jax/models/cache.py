@@ -100,6 +100,15 @@ class KVCache:
         stacked = isinstance(self.layers, StackedCache)
         return jax.tree.map(lambda leaf: leaf[:, kept] if stacked else leaf[kept], self)
 
+    def repeated(self, times: int, length: int) -> KVCache:
+        """The cache with each row `times` in a row, and with `length` slots, those behind its own empty."""
+
+        def own(leaf: Float[Array, "*L B K S W"]) -> Float[Array, "*L R K N W"]:
+            room = [(0, 0)] * (leaf.ndim - 2) + [(0, length - self.length), (0, 0)]
+            return _placed(jnp.repeat(jnp.pad(leaf, room), times, axis=-4))
+
+        return jax.tree.map(own, self)
+
     def visible(self, slot: int | Int[Array, ""], positions: Int[Array, "B T"]) -> Bool[Array, "B T S"]:
         """Which slots the tokens at [slot, slot + T) may read: from the first token of their row to themselves.
 
@@ -121,11 +130,15 @@ def init_cache(config: ModelConfig, batch: int, length: int) -> KVCache:
       length: number of slots: the tokens of the longest row, prompt and completion.
     """
     shape = (batch, config.kv_heads, length, config.head_features)
-    axes = ("batch", "kv_heads", "length", "head_width")
 
     def empty(*layers: int) -> Float[Array, "*L B K S W"]:
-        return constrain(jnp.zeros((*layers, *shape), config.compute_dtype), *("layers" for _ in layers), *axes)
+        return _placed(jnp.zeros((*layers, *shape), config.compute_dtype))
 
     if config.scan_layers:
         return KVCache(StackedCache(empty(config.layers), empty(config.layers)))
     return KVCache(layers=tuple(LayerCache(empty(), empty()) for _ in range(config.layers)))
+
+
+def _placed(leaf: Float[Array, "*L B K S W"]) -> Float[Array, "*L B K S W"]:
+    """Keys or values, split over a mesh."""
+    return constrain(leaf, *("layers",) * (leaf.ndim - 4), "batch", "kv_heads", "length", "head_width")

@@ -88,7 +88,7 @@ class Collector:
         prompts, seeds = self._draw(0)
         rows = next(self._chunks())
         jitted: Any = sample_arrays
-        return jitted.trace(params, *prompt_arrays(_at(rows, prompts), seeds[rows]), **self._rule)
+        return jitted.trace(params, *prompt_arrays(self._once(_at(rows, prompts)), seeds[rows]), **self._rule)
 
     def no_rollout(self) -> Rollout:
         """A rollout of the shapes of all others, whose completions are empty."""
@@ -140,7 +140,11 @@ class Collector:
         return (slice(start, start + size) for start in range(0, rows, size))
 
     def _sample(self, params: Any, prompts: PromptBatch, seeds: UInt32[np.ndarray, " b"]) -> Completions:
-        return sample(params, prompts, seeds, **self._rule)
+        return sample(params, self._once(prompts), seeds, **self._rule)
+
+    def _once(self, prompts: PromptBatch) -> PromptBatch:
+        """Each prompt of a rollout's rows, which are its samples, one time."""
+        return _at(slice(None, None, self.config.samples_per_prompt), prompts)
 
     @property
     def _rule(self) -> dict[str, Any]:

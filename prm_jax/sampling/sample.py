@@ -2,7 +2,7 @@
 
 PPO's rollout calls `sample`: its batch is split over a mesh and stays so to its last row. Any number of prompts is
 `engine.py`'s. Prompts are moved to the right end of their slots, so that all rows write their next token to the same
-slot. B batch, P prompt slots, N completion slots, D width.
+slot. B batch, M prompts, P prompt slots, N completion slots, D width.
 """
 
 from __future__ import annotations
@@ -89,16 +89,19 @@ class _Sampler:
     config: SamplingConfig
     eos_id: int
 
-    def prefill(self, tokens: Int[Array, "B P"], lengths: Int[Array, " B"], seeds: UInt32[Array, " B"]) -> _Rows:
-        """Reads the prompts and chooses the first token of each row."""
-        batch, width = tokens.shape
+    def prefill(self, tokens: Int[Array, "M P"], lengths: Int[Array, " M"], seeds: UInt32[Array, " B"]) -> _Rows:
+        """Reads each prompt once and chooses the first token of each row."""
+        prompts, width = tokens.shape
+        batch, samples = len(seeds), len(seeds) // prompts
         padding = width - lengths
         positions = jnp.arange(width) - padding[:, None]
         shifted = jnp.take_along_axis(tokens, jnp.maximum(positions, 0), axis=1)
         # What stands on the padding slots is never read by another slot.
         shifted = constrain(jnp.where(positions >= 0, shifted, 0), "batch", "length")
-        cache = init_cache(self.decoder.config, batch, width + self.config.max_new_tokens)
+        cache = init_cache(self.decoder.config, prompts, width)
         hidden, cache = self._apply(shifted, jnp.maximum(positions, 0), cache, 0, method="decode")
+        cache = cache.repeated(samples, width + self.config.max_new_tokens)
+        hidden, lengths = (jnp.repeat(leaf, samples, axis=0) for leaf in (hidden[:, -1:], lengths))
         keys = jax.vmap(jax.random.key)(seeds)
         empty = Completions(
             tokens=jnp.zeros((batch, self.config.max_new_tokens), jnp.int32),
@@ -108,8 +111,8 @@ class _Sampler:
         )
         # The cache stands on the mesh already, by its heads too.
         index, token = jnp.arange(batch), jnp.zeros(batch, jnp.int32)
-        index, keys, lengths, token, empty = split_rows((index, keys, lengths, token, empty))
-        return self._choose(_Rows(index, keys, lengths, token, empty, cache), hidden[:, -1:], 0)
+        index, keys, lengths, token, empty, hidden = split_rows((index, keys, lengths, token, empty, hidden))
+        return self._choose(_Rows(index, keys, lengths, token, empty, cache), hidden, 0)
 
     def advance(self, rows: _Rows, step: Int[Array, ""], width: int) -> _Rows:
         """Reads the token of `step - 1` and chooses that of `step`; `width` is P."""
@@ -148,8 +151,8 @@ def _batch_sizes(batch: int) -> list[int]:
 @functools.partial(jax.jit, static_argnames=("model", "config", "eos_id"))
 def sample_arrays(
     params: Any,
-    tokens: Int[Array, "B P"],
-    lengths: Int[Array, " B"],
+    tokens: Int[Array, "M P"],
+    lengths: Int[Array, " M"],
     seeds: UInt32[Array, " B"],
     *,
     model: ModelConfig,
@@ -163,7 +166,7 @@ def sample_arrays(
     sampler = _Sampler(Decoder(decoded), {"params": trunk}, config, eos_id)
     rows, step = sampler.prefill(tokens, lengths, seeds), jnp.int32(1)
     completions = rows.completions
-    sizes = _batch_sizes(len(tokens))
+    sizes = _batch_sizes(len(seeds))
     for size, next_size in zip(sizes, [*sizes[1:], 0], strict=True):
         # The unfinished first: nothing but finished rows is left behind, or the length is reached and no row goes on.
         kept = jnp.argsort(rows.completions.finished, stable=True)[:size]
@@ -189,28 +192,34 @@ def sample(
     config: SamplingConfig,
     eos_id: int,
 ) -> Completions:
-    """One completion for each prompt.
+    """As many completions of every prompt; each prompt is read once.
 
     A row's completion depends on its own prompt, its seed and the parameters: not on its neighbours, their order or
     the padding (up to rounding, which can turn a near tie).
 
     Args:
       params: a policy's parameters.
-      prompts: prompts padded on the right, none empty.
-      seeds: one for each row; the noise of a token is that of its row's seed and its position.
+      prompts: M prompts padded on the right, none empty.
+      seeds: one for each completion, B in all, a multiple of M; those of a prompt are side by side. The noise of a
+        token is that of its row's seed and its position.
       model: shape of the policy.
       config: the sampling rule.
       eos_id: the id that ends a completion.
 
     Returns:
-      Completions, whole on every device of a mesh, so that each host can read them.
+      Completions, in the order of the seeds, whole on every device of a mesh, so that each host can read them.
+
+    Raises:
+      ValueError: the prompts have not as many seeds each.
     """
+    if len(seeds) % len(prompts.lengths):
+        raise ValueError(f"{len(seeds)} seeds are no multiple of {len(prompts.lengths)} prompts")
     return sample_arrays(params, *prompt_arrays(prompts, seeds), model=model, config=config, eos_id=eos_id)
 
 
 def prompt_arrays(
     prompts: PromptBatch, seeds: UInt32[Array | np.ndarray, " B"]
-) -> tuple[Int[Array, "B P"], Int[Array, " B"], UInt32[Array, " B"]]:
+) -> tuple[Int[Array, "M P"], Int[Array, " M"], UInt32[Array, " B"]]:
     """Prompts and seeds as `sample_arrays` takes them."""
     tokens, lengths = jnp.asarray(prompts.tokens, jnp.int32), jnp.asarray(prompts.lengths, jnp.int32)
     return tokens, lengths, jnp.asarray(seeds, jnp.uint32)

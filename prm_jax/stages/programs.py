@@ -145,13 +145,12 @@ def _ppo(experiment: Experiment, arm: Arm, model: ModelConfig, mesh: Mesh) -> li
         beside = held - bytes_per_device(taken)
         return Program(name, lambda: function.trace(*taken, *others, **static), beside, steps)
 
-    prompts = [
-        _whole(dtype, config.chunk_size, *shape)
-        for shape, dtype in (((experiment.text.max_prompt,), jnp.int32), ((), jnp.int32), ((), jnp.uint32))
-    ]
+    read = config.chunk_size // config.samples_per_prompt
+    prompts = _whole(jnp.int32, read, experiment.text.max_prompt), _whole(jnp.int32, read)
+    seeds = _whole(jnp.uint32, config.chunk_size)
     found = [
         program(
-            "sample", sample_arrays, (policy,), *prompts, steps=config.max_new_tokens - 1,
+            "sample", sample_arrays, (policy,), *prompts, seeds, steps=config.max_new_tokens - 1,
             model=model, config=rule, eos_id=0,
         ),
         program(

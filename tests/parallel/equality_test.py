@@ -119,9 +119,13 @@ def logits_and_completions(name: str | None):
         params = random_params(POLICY, mesh)
         logits = policy_logits(params, MODEL, *shard_batch(batch[:3], mesh))
         rule = {"model": MODEL, "config": SamplingConfig(max_new_tokens=8), "eos_id": 2}
-        together = sample(params, prompts, SEEDS, **rule)
-        refilled = sample_many(params, prompts, SEEDS, batch_size=4, **rule)
-    return jax.device_get((logits, {"batch": together, "engine": refilled})), prompts
+        found = {
+            "batch": sample(params, prompts, SEEDS, **rule),
+            # Fewer prompts than the mesh has parts for rows.
+            "shared prompts": sample(params, PromptBatch(*(field[:4] for field in prompts)), SEEDS, **rule),
+            "engine": sample_many(params, prompts, SEEDS, batch_size=4, **rule),
+        }
+    return jax.device_get((logits, found)), prompts
 
 
 SEEDS = np.arange(8, dtype=np.uint32)
@@ -134,14 +138,15 @@ def test_teacher_forced_logits_are_those_of_one_device(name):
 
 
 @on_every_mesh
-@pytest.mark.parametrize("way", ["batch", "engine"])
+@pytest.mark.parametrize("way", ["batch", "shared prompts", "engine"])
 def test_samples_are_those_of_one_device_but_for_near_ties(way, name):
     ((_, found), prompts), ((_, wanted), _) = logits_and_completions(name), logits_and_completions(None)
     many, one = found[way], wanted[way]
     differing = many.tokens != one.tokens
     for row in np.flatnonzero(differing.any(axis=1)):
         # What follows the first other token is another completion.
-        tokens = [*prompts.tokens[row, : prompts.lengths[row]], *one.tokens[row, : np.argmax(differing[row])]]
+        asked = row // 2 if way == "shared prompts" else row
+        tokens = [*prompts.tokens[asked, : prompts.lengths[asked]], *one.tokens[row, : np.argmax(differing[row])]]
         second, largest = np.sort(perturbed_logits(np.array([tokens]), SEEDS[row]))[-2:]
         assert largest - second < NEAR_TIE, row
     same = ~differing.any(axis=1)

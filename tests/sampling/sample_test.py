@@ -105,6 +105,22 @@ def test_seeds_make_different_completions_of_one_prompt(params):
     assert len({row.tobytes() for row in different.tokens}) > 4
 
 
+@pytest.mark.parametrize("scanned", [False, True])
+def test_samples_that_share_a_prompt_are_those_of_prompts_apart(params, scanned):
+    model = dataclasses.replace(MODEL, scan_decoding=scanned)
+    prompts, seeds = _prompts(3), np.arange(12)
+    apart = PromptBatch(*(np.repeat(field, 4, axis=0) for field in prompts))
+    shared, alone = (_sample(params, asked, seeds, model=model) for asked in (prompts, apart))
+    np.testing.assert_array_equal(shared.tokens, alone.tokens)
+    np.testing.assert_array_equal(shared.lengths, alone.lengths)
+    np.testing.assert_allclose(shared.logprobs, alone.logprobs, atol=1e-5)
+
+
+def test_prompts_with_unequal_numbers_of_seeds_are_refused(params):
+    with pytest.raises(ValueError, match="7 seeds are no multiple of 3 prompts"):
+        _sample(params, _prompts(3), np.arange(7))
+
+
 def test_shrinking_batches_change_nothing(params, monkeypatch):
     prompts, seeds = _prompts(24, seed=1), np.arange(24)
     whole = _sample(params, prompts, seeds)
