@@ -214,6 +214,10 @@ def test_smollm2_is_measured_on_the_same_problems_before_and_after_training():
     assert whole.evaluation.samples_per_problem == 80
     human = resolve("gin/humaneval_smollm2.gin")
     assert base_policies(human) == {"base": "evaluation"} and human.problems.evaluation == (HumanEvalSource(100),)
+    whole = resolve("gin/humaneval_smollm2.gin", "gin/smollm2_accelerator.gin")
+    assert whole.problems.evaluation == (HumanEvalSource(),)
+    # Mining keeps away from all of them, whichever are measured.
+    assert HumanEvalSource() in resolve("gin/humaneval_smollm2.gin", "gin/data/mined.gin").mining.avoid
     assert human.ppo == small.ppo and "\ndef" in human.evaluation.stop
     assert human.sampling.stop == small.sampling.stop and small.evaluation.stop is None
 
