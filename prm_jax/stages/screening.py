@@ -80,8 +80,8 @@ def _screen(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> di
     if len(left) < least:
         raise UserError(
             f"{len(left)} of {len(problems)} practice problems are solved by some of {samples} programs of the SFT "
-            f"policy and not by all, fewer than PpoConfig.prompts_per_update = {least}: raise PpoConfig.screening, "
-            "train SFT for longer, or practise all problems with PpoConfig.screening = 0"
+            f"policy and not by all, fewer than PpoConfig.prompts_per_update = {least}: delete {folder} and raise "
+            "PpoConfig.screening, train SFT for longer, or practise all problems with PpoConfig.screening = 0"
         )
     if is_first():
         write_json(folder / _FILE, left)

@@ -40,7 +40,7 @@ def test_ppo_draws_from_the_problems_that_are_solved_at_times(command, tiny, run
     arguments = ("ppo", *tiny, *ARMS, BOTH, "--gin.PpoConfig.screening=2", f"--run_dir={folder}")
     # Hardly trained, the tiny policy solves nothing.
     _, told = command(*arguments, status=2)
-    assert "raise PpoConfig.screening" in told and not (folder / "ppo").exists()
+    assert f"delete {folder}/screening and raise PpoConfig.screening" in told and not (folder / "ppo").exists()
     out, _ = command(*arguments, before=SOME_PASS + DRAWN)
     summary = json.loads((folder / "screening/done.json").read_text())["summary"]
     left = json.loads((folder / "screening/problems.json").read_text())
