@@ -43,6 +43,10 @@ class Without:
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
 
+_MAPPINGS = pathlib.Path("/proc/self/maps")
+_MANY_MAPPINGS = 20_000
+"""Of the 65,530 that Linux gives a process: compiled functions take some each, and without any left XLA crashes."""
+
 ROOT = pathlib.Path(__file__).parents[1]
 STAGES = pathlib.Path(__file__).parent / "stages"
 
@@ -53,6 +57,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         group = STAGES if STAGES in item.path.parents else item.path
         item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_mappings():
+    """Lets go of what a file's tests compiled, where a worker has compiled much."""
+    yield
+    if _MAPPINGS.exists() and _MAPPINGS.read_bytes().count(b"\n") > _MANY_MAPPINGS:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
