@@ -31,7 +31,7 @@ def screen(experiment: Experiment, run: RunDirectory) -> None:
     """Finds the problems of which some of the SFT policy's programs pass, and not all, into `<run_dir>/screening`.
 
     Raises:
-      UserError: they are fewer than a rollout needs.
+      UserError: they are fewer than a rollout draws.
     """
     config = experiment.ppo
     configuration = {
@@ -47,6 +47,14 @@ def screen(experiment: Experiment, run: RunDirectory) -> None:
         "seed": experiment.seed,
     }
     run.stage(_STAGE, configuration, functools.partial(_screen, experiment, run))
+    found, least = run.record_of(_STAGE)["summary"], config.prompts_per_update
+    if found["left"] < least:
+        raise UserError(
+            f"{found['left']} of {found['problems']} practice problems are solved by some of {config.screening} "
+            f"programs of the SFT policy and not by all, fewer than PpoConfig.prompts_per_update = {least}: "
+            f"lower that; or delete {run.folder(_STAGE)} and raise PpoConfig.screening, or train SFT for longer; or "
+            "practise all problems with PpoConfig.screening = 0"
+        )
 
 
 def screened_prompts(experiment: Experiment, run: RunDirectory) -> PromptBatch:
@@ -76,13 +84,6 @@ def _screen(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> di
         for name in ("known", "passed")
     )
     left = [problem.id for problem, wrote, won in zip(problems, known, passed, strict=True) if 0 < won < wrote]
-    least = experiment.ppo.prompts_per_update
-    if len(left) < least:
-        raise UserError(
-            f"{len(left)} of {len(problems)} practice problems are solved by some of {samples} programs of the SFT "
-            f"policy and not by all, fewer than PpoConfig.prompts_per_update = {least}: delete {folder} and raise "
-            "PpoConfig.screening, train SFT for longer, or practise all problems with PpoConfig.screening = 0"
-        )
     if is_first():
         write_json(folder / _FILE, left)
     return {

@@ -1,6 +1,7 @@
 """Screening: which problems are left, that PPO's rollouts hold no others, and that it is done once for all arms."""
 
 import json
+import shutil
 
 import pytest
 
@@ -41,6 +42,7 @@ def test_ppo_draws_from_the_problems_that_are_solved_at_times(command, tiny, run
     # Hardly trained, the tiny policy solves nothing.
     _, told = command(*arguments, status=2)
     assert f"delete {folder}/screening and raise PpoConfig.screening" in told and not (folder / "ppo").exists()
+    shutil.rmtree(folder / "screening")
     out, _ = command(*arguments, before=SOME_PASS + DRAWN)
     summary = json.loads((folder / "screening/done.json").read_text())["summary"]
     left = json.loads((folder / "screening/problems.json").read_text())
@@ -50,3 +52,6 @@ def test_ppo_draws_from_the_problems_that_are_solved_at_times(command, tiny, run
     drawn = {name for line in out.splitlines() if line.startswith("drawn") for name in line.split()[1:]}
     assert drawn and drawn <= set(left)
     assert out.count("screening: starting") == 1 and "ppo/outcome_located: done in" in out
+    # What is left is counted against every configuration that goes on from it.
+    _, told = command(*arguments, f"--gin.PpoConfig.prompts_per_update={len(left) + 1}", status=2)
+    assert f"PpoConfig.prompts_per_update = {len(left) + 1}: lower that" in told
