@@ -48,7 +48,7 @@ class Attempts:
 def attempts(
     experiment: Experiment, run: RunDirectory, problems: Sequence[Problem], samples: int, folder: epath.Path, label: str
 ) -> Attempts:
-    """Lets the SFT policy write `samples` programs for each problem, sampled as in PPO, and runs them.
+    """Lets the SFT policy write `samples` programs for each problem at the temperature of PPO, and runs them.
 
     Args:
       experiment: says how.
