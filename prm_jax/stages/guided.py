@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,15 +86,23 @@ def scorer_of(method: str) -> str | None:
 
 
 def score_drafts(score: ScoreSteps, aggregate: str) -> ScoreDrafts:
-    """Scores drafts by the steps that are closed, and by the end of the program where it has ended."""
+    """Scores drafts by the steps that are closed, and by the end of the program where it has ended.
+
+    One that grows and has no such step that is scored has no score yet: NaN.
+    """
 
     def scores(problems: Sequence[Problem], drafts: Sequence[Draft]) -> list[float]:
         pairs = [(problem.prompt, draft.text) for problem, draft in zip(problems, drafts, strict=True)]
-        return [
-            program_score(_settled(draft, steps), aggregate) for draft, steps in zip(drafts, score(pairs), strict=True)
-        ]
+        return [_draft_score(draft, steps, aggregate) for draft, steps in zip(drafts, score(pairs), strict=True)]
 
     return scores
+
+
+def _draft_score(draft: Draft, scores: Sequence[float], aggregate: str) -> float:
+    """The score of a draft, from those of its steps."""
+    settled = _settled(draft, scores)
+    unknown = not draft.ended and all(math.isnan(value) for value in settled)
+    return math.nan if unknown else program_score(settled, aggregate)
 
 
 def _settled(draft: Draft, scores: Sequence[float]) -> list[float]:

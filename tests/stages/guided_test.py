@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from prm_jax.errors import UserError
-from prm_jax.guided.beam import Draft
+from prm_jax.guided.beam import Draft, beam_search
+from prm_jax.guided.config import GuidedConfig
 from prm_jax.models.config import ModelConfig
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.rules import SamplingConfig
@@ -15,6 +16,7 @@ from prm_jax.sampling.sample import Completions
 from prm_jax.stages import guided
 from prm_jax.stages.workbench import Writer
 from prm_jax.text.step_map import prompt_ids
+from prm_jax.text.steps import split_steps
 from prm_jax.text.tokenizer import ByteTokenizer
 
 TOKENIZER = ByteTokenizer()
@@ -80,11 +82,43 @@ def test_a_draft_ends_at_a_stop_sequence_at_its_longest_and_where_its_prompt_is_
 
 def test_only_steps_that_nothing_can_change_are_scored():
     def score_steps(pairs):
-        assert pairs == [("Add.", text) for text in ("a\nb", "a\nb", "# c\n")]
-        return [(0.9, 0.2, 0.1), (0.9, 0.2, 0.1), (math.nan, 0.8)]
+        assert pairs == [("Add.", text) for text in ("a\nb", "a\nb", "a\n# c\n")]
+        return [(0.9, 0.2, 0.1), (0.9, 0.2, 0.1), (0.7, math.nan, 0.1)]
 
-    drafts = [_draft("a\nb"), _draft("a\nb", ended=True), _draft("# c\n")]
-    assert guided.score_drafts(score_steps, "min")([SHORT] * 3, drafts) == [0.9, 0.1, 0.0]
+    drafts = [_draft("a\nb"), _draft("a\nb", ended=True), _draft("a\n# c\n")]
+    assert guided.score_drafts(score_steps, "min")([SHORT] * 3, drafts) == [0.9, 0.1, 0.7]
+
+
+@pytest.mark.parametrize("text", ["# c\n", "\n", '"""d"""\n', "a = 1", "a = [\n"])
+def test_a_draft_that_grows_has_no_score_before_a_step_of_code_is_closed(text):
+    def score_steps(pairs):
+        return [tuple(math.nan if step.neutral else 0.3 for step in split_steps(program)) for _, program in pairs]
+
+    growing, ended = guided.score_drafts(score_steps, "min")([SHORT] * 2, [_draft(text), _draft(text, ended=True)])
+    assert math.isnan(growing) and ended == 0.3
+
+
+def test_a_beam_keeps_a_draft_that_opens_with_a_comment_until_its_code_is_scored():
+    def extend(problems, drafts, seed):
+        """One draft of the first sixteen opens with a comment; a program has two lines."""
+        return [
+            _draft(draft.text + ("# add\n" if not draft.text and number == 15 else f"a = {number}\n"), bool(draft.text))
+            for number, draft in enumerate(drafts)
+        ]
+
+    def score_steps(pairs):
+        """The PRM likes what follows the comment, and everything else as good as not at all."""
+        return [
+            tuple(
+                math.nan if step.neutral else 0.99 if program.startswith("# add") else 0.05
+                for step in split_steps(program)
+            )
+            for _, program in pairs
+        ]
+
+    search = beam_search(extend, guided.score_drafts(score_steps, "min"), GuidedConfig(candidates=16, beam_width=4))
+    ((program,),) = search([SHORT], 1, 0)
+    assert program.startswith("# add\na = ")
 
 
 def test_a_draft_that_the_scorer_has_not_read_to_its_end_is_worth_nothing():
