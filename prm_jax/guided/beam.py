@@ -40,12 +40,21 @@ ScoreDrafts = Callable[[Sequence[Problem], Sequence[Draft]], list[float]]
 """From problems and a draft for each to their scores; more is better, NaN is none yet, which no ended draft has."""
 
 
-def beam_search(extend: Extend, score: ScoreDrafts, config: GuidedConfig) -> Complete:
+def beam_search(
+    extend: Extend, score: ScoreDrafts, config: GuidedConfig, progress: Callable[[int], None] | None = None
+) -> Complete:
     """A policy that gives the programs in which such a search ends, the best first.
 
     At each line `config.candidates` lines are sampled behind the drafts that go on, as many behind each, and
     `config.beam_width` drafts are kept, or as many as programs are asked for if these are more, and all those that
     have no score yet. With these, fewer than twice as many lines are sampled.
+
+    Args:
+      extend: gives each draft one line more.
+      score: what is preferred.
+      config: how wide, how long.
+      progress: called at the end of each line with `config.candidates` for each problem whose search has ended there:
+        what best-of-N would have written for it.
     """
 
     def search(problems: Sequence[Problem], samples: int, seed: int) -> list[list[str]]:
@@ -61,9 +70,17 @@ def beam_search(extend: Extend, score: ScoreDrafts, config: GuidedConfig) -> Com
             for owner, draft in zip(owners, grown, strict=True):
                 pools[owner].append(draft)
             beams = _best(problems, [list(dict.fromkeys(pool)) for pool in pools], score, width)
+            if progress is not None:
+                left = _growing(beams) if line + 1 < config.max_lines else 0
+                progress((len(set(owners)) - left) * config.candidates)
         return [_as_many([draft.text for draft in beam], samples) for beam in beams]
 
     return search
+
+
+def _growing(beams: Sequence[Sequence[Draft]]) -> int:
+    """The number of problems whose search has not ended."""
+    return sum(not all(draft.ended for draft in beam) for beam in beams)
 
 
 def _to_grow(beams: Sequence[Sequence[Draft]], candidates: int) -> tuple[list[int], list[Draft]]:

@@ -103,6 +103,25 @@ def test_drafts_that_never_get_a_score_are_given_last_and_stay_below_twice_the_c
     assert grown == [5, 6, 5, 5, 5, 5]
 
 
+def test_progress_counts_the_candidates_of_each_problem_whose_search_ends():
+    told = []
+
+    def extend(problems, drafts, seed):
+        """Problem a ends with its first line, b with its third."""
+        return [
+            Draft((*draft.ids, number), draft.text + f"{number}\n", problem.id == "a" or len(draft.ids) == 2)
+            for number, (problem, draft) in enumerate(zip(problems, drafts, strict=True))
+        ]
+
+    search = beam_search(extend, largest, GuidedConfig(candidates=4, beam_width=2), told.append)
+    search([A, B], 1, 0)
+    assert told == [4, 0, 4]
+    told.clear()
+    search = beam_search(extend, largest, GuidedConfig(candidates=4, beam_width=2, max_lines=2), told.append)
+    search([A, B, B], 1, 0)
+    assert told == [4, 8]  # At the line limit all searches end.
+
+
 def test_the_search_ends_at_the_line_limit_and_gives_as_many_as_were_asked_for():
     writer = Writer(100)
     search = beam_search(writer, largest, GuidedConfig(candidates=1, beam_width=1, max_lines=4))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from prm_jax.problems.problem import Problem
 from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import Completions
 from prm_jax.stages import guided
+from prm_jax.stages.experiment import TextConfig
 from prm_jax.stages.workbench import Writer
 from prm_jax.text.step_map import prompt_ids
 from prm_jax.text.steps import split_steps
@@ -30,9 +32,11 @@ def sampled(monkeypatch):
     """Lines that the policy is to write, a row's the first of them, and the batches it was asked for."""
     lines, asked = [], []
 
-    def sample(params, prompts, seeds, *, config, token_bytes, batch_size, **more):
+    def sample(params, prompts, seeds, *, config, token_bytes, batch_size, say, **more):
         assert token_bytes == TOKENIZER.token_bytes and len(set(seeds.tolist())) == len(prompts.lengths) == batch_size
         asked.append((prompts, config))
+        if say is not None:
+            say(f"rows of {prompts.tokens.shape[1]}")
         ids = np.zeros((len(prompts.lengths), config.max_new_tokens), np.int32)
         lengths, finished = np.zeros(len(ids), np.int32), np.zeros(len(ids), bool)
         for row, line in enumerate([*lines, *[lines[-1]] * (len(ids) - len(lines))]):
@@ -78,6 +82,31 @@ def test_a_draft_ends_at_a_stop_sequence_at_its_longest_and_where_its_prompt_is_
     assert longer == _draft("b\n" + "z" * 22, ended=True)
     assert len(asked[0][0].lengths) == 2
     assert extend([LONG], [Draft()], 0) == [Draft(ended=True)] and len(asked) == 2
+
+
+def test_what_decoding_needs_is_told_at_first_and_as_drafts_grow(sampled):
+    lines, _ = sampled
+    lines[:] = ["x\n"]
+    told = []
+    extend = guided.extend_by_lines(dataclasses.replace(WRITER, say=told.append), {})
+    head = len(prompt_ids("Add.", TOKENIZER))
+    assert extend([LONG], [Draft()], 0) == [Draft(ended=True)] and not told
+    for length in (0, 1, guided.LINE_TOKENS, guided.LINE_TOKENS + 1, 3):
+        extend([SHORT], [_draft("a" * length)], 0)
+    assert told == [f"rows of {head}", f"rows of {head + guided.LINE_TOKENS + 1}"]
+
+
+def test_a_beams_progress_adds_up_to_the_candidates_of_all_problems(sampled, monkeypatch):
+    lines, _ = sampled
+    lines[:] = ["x\n$", "y\n$"]
+    monkeypatch.setattr(guided, "load_scorer", lambda *_: {})
+    monkeypatch.setattr(guided, "token_scorer", lambda *_: lambda batch: np.zeros(batch.tokens.shape))
+    experiment = types.SimpleNamespace(guided=GuidedConfig(candidates=2, beam_width=2), text=TextConfig(max_length=64))
+    ended = []
+    writer = dataclasses.replace(WRITER, progress=ended.append)
+    complete = guided.guided_policy(experiment, None, writer, {}, "beam", None)
+    assert complete([SHORT], 1, 0) == [["x\n"]]
+    assert ended == [2]
 
 
 def test_only_steps_that_nothing_can_change_are_scored():
