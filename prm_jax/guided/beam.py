@@ -23,8 +23,8 @@ class Draft:
     """The beginning of a program.
 
     Attributes:
-      ids: the tokens that were sampled for it; they are never made again from the text.
-      text: what of them belongs to the program.
+      ids: the tokens that were sampled for it, behind which the policy goes on.
+      text: what of them belongs to the program, which is what is scored.
       ended: whether the program is whole, or may not grow.
     """
 
