@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import functools
 import hashlib
 import importlib
@@ -23,6 +22,7 @@ import sys
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING
 
+from prm_jax.ahead import heap
 from prm_jax.errors import Interrupted, UserError, is_full_disk
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # It logs with a stack trace what it raises too.
     _keep_what_is_compiled(os.environ)
     if argv is None:  # Of a process of our own.
-        _keep_freed_memory()
+        heap.keep()
     try:
         if arguments.command in PLAIN:
             _run_plain(arguments)
@@ -213,18 +213,6 @@ def _keep_what_is_compiled(environment: MutableMapping[str, str]) -> None:
         os.makedirs(folder, exist_ok=True)
         environment["JAX_COMPILATION_CACHE_DIR"] = folder
         environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-
-
-def _keep_freed_memory() -> None:
-    """Has glibc keep what is freed, where it is the C library.
-
-    On a CPU XLA frees its buffers after each step, and glibc would give their pages back to the kernel, which has to
-    find and clear others for the next step: a tenth of the time of training.
-    """
-    trim_threshold, mmap_max, arena_max = -1, -4, -8  # Of malloc.h; they have no names elsewhere.
-    with contextlib.suppress(OSError, AttributeError):
-        for option, value in ((trim_threshold, -1), (mmap_max, 0), (arena_max, 1)):
-            ctypes.CDLL(None).mallopt(option, value)
 
 
 def _processor() -> str:

@@ -6,8 +6,6 @@ What is compiled for the answer is what runs later: JAX keeps it.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
 import os
 import pathlib
@@ -16,6 +14,7 @@ from typing import Any
 
 import jax
 
+from prm_jax.ahead import heap
 from prm_jax.ahead.forecast import bytes_wanted
 from prm_jax.ahead.slices import GIB
 from prm_jax.errors import UserError
@@ -85,6 +84,8 @@ def check_fits(name: str, traced: Any, remedy: str, say: Callable[[str], None]) 
     needs = Needs(name, stats.argument_size_in_bytes, results, temporaries, held)
     if whole and needs.peak > whole:
         raise UserError(_refusal(str(needs), needs.peak, whole, device, remedy))
+    if device.platform == "cpu" and needs.peak + (heap.TIMES_KEPT - 1) * temporaries > whole:
+        heap.keep_no_more()
     say(f"{needs}" + (f" of {whole / GIB:.1f}" if whole else ""))
     return needs
 
@@ -97,18 +98,10 @@ def capacity() -> float:
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return float((device.memory_stats() or {}).get("bytes_limit", 0))
-    _give_back()
+    # What was freed and kept is there to be had. Else an arm would be refused for the memory of the arm before it.
+    heap.give_back()
     free = min(_available(), _allowed())
     return free / len(jax.local_devices()) + _held()
-
-
-def _give_back() -> None:
-    """Gives the kernel what this process has freed, where glibc has kept it (`cli.py`): it is there to be had.
-
-    Else an arm of a run would be refused for the memory of the arm before it.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _held() -> float:

@@ -58,10 +58,12 @@ def test_the_capacity_of_a_cpu_is_shared_by_its_devices():
 
 FREED = """
 import ctypes
-from prm_jax.ahead import memory
-from prm_jax.cli import _keep_freed_memory
+import jax
+from prm_jax.ahead import heap, memory
 
-_keep_freed_memory()
+resident = lambda: next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS")) << 10
+heap.keep()
+before()
 library = ctypes.CDLL(None)
 library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 library.free.argtypes = [ctypes.c_void_p]
@@ -71,17 +73,38 @@ for block, size in zip(blocks, sizes):
     ctypes.memset(block, 1, size)
 for block in blocks[:-1]:  # The last one lies above all others, so that the heap cannot shrink.
     library.free(block)
-resident = lambda: next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmRSS")) << 10
 kept = resident()
 memory.capacity()
-print(kept - resident())
+print(kept >> 20, kept - resident() >> 20)
 """
+
+
+def _kept_and_given_back(before):
+    """MiB that are resident after a GiB was freed, and of these what `capacity` has given back."""
+    ran = subprocess.run([sys.executable, "-c", before + FREED], capture_output=True, text=True, check=True)
+    return map(int, ran.stdout.split())
 
 
 def test_what_was_freed_counts_as_free():
     """A GiB that this process has freed and glibc has kept is to be had again: the next arm may need it."""
-    ran = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
-    assert int(ran.stdout) > 0.9 * 2**30
+    kept, given_back = _kept_and_given_back("before = lambda: None\n")
+    assert kept > 1024 and given_back > 900
+
+
+TIGHT = """
+def before():
+    step = jax.jit(lambda x: (x @ x.T) @ x)  # Temporaries of 16 MiB beside 2 that it takes and 2 that it gives.
+    memory.capacity, capacity = lambda: {room} * 2.0**20, memory.capacity
+    memory.check_fits("a step", step.trace(jax.ShapeDtypeStruct((2048, 256), "float32")), "buy more", lambda line: None)
+    memory.capacity = capacity
+"""
+
+
+@pytest.mark.parametrize(("room", "keeps"), [(500, True), (30, False)])
+def test_what_is_freed_is_kept_only_where_there_is_room_for_it(room, keeps):
+    """Freed blocks are not found again: a program's temporaries would lie in memory several times."""
+    kept, _ = _kept_and_given_back(TIGHT.format(room=room))
+    assert (kept > 1024) == keeps
 
 
 def test_a_control_group_bounds_what_there_is(monkeypatch, tmp_path):

@@ -92,7 +92,7 @@ def test_the_command_line(capsys):
 
 def test_a_process_of_its_own_keeps_freed_memory_from_the_kernel(monkeypatch):
     called = []
-    monkeypatch.setattr(cli, "_keep_freed_memory", lambda: called.append(True))
+    monkeypatch.setattr(cli.heap, "keep", lambda: called.append(True))
     assert cli.main(["bench", "training", "--rows=0"]) == 2 and not called
     monkeypatch.setattr("sys.argv", ["prm_jax", "bench", "training", "--rows=0"])
     assert cli.main() == 2 and called
