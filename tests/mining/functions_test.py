@@ -129,6 +129,22 @@ def test_bad_files_are_a_reason(tmp_path, data, reason):
     assert report.lines == report.functions == 0
 
 
+@pytest.mark.parametrize(
+    "deep",
+    [
+        f">>> f({' + '.join('1' * 600)})\n    2",
+        f">>> assert f({'-' * 400}1) == 1",
+        f">>> x = {' + '.join('1' * 600)}",
+        f"f({'{1: ' * 190}1{'}' * 190}) == 1",
+    ],
+)
+def test_an_example_that_is_nested_too_deeply_costs_nothing_but_itself(tmp_path, deep):
+    examples = f"Adds one.\n\n    {deep}\n\n    >>> f(1)\n    2\n    >>> f(2)\n    3"
+    report = read(tmp_path, documented("y = x\nreturn y + 1", examples=examples))
+    (problem,) = report.problems
+    assert [test.call for test in problem.tests] == ["f(1)", "f(2)"]
+
+
 def test_examples_take_names_from_other_modules_of_the_package(tmp_path):
     package = tmp_path / "pkg"
     package.mkdir()
