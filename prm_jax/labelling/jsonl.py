@@ -33,9 +33,10 @@ def write_text(path: epath.PathLike, text: str) -> None:
         temporary.write_text(text)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         message = f"cannot write {path}: {error.strerror or error}; free space or choose another directory"
         raise UserError(message) from error
+    finally:
+        temporary.unlink(missing_ok=True)  # It is there only where something went wrong.
 
 
 def write_labelled(path: epath.PathLike, rows: Iterable[LabelledProgram]) -> None:

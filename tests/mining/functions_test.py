@@ -1,5 +1,6 @@
 """From a file to problems, and to counts where there is none to be had."""
 
+import os
 import textwrap
 
 import pytest
@@ -96,6 +97,19 @@ def test_functions_that_make_no_problem_are_counted(tmp_path, source, reason):
     report = read(tmp_path, source)
     assert report.problems == ()
     assert dict(report.dropped) == ({reason: 1} if reason else {})
+
+
+def test_what_is_no_unicode_makes_no_problem_and_no_corpus(tmp_path):
+    source = documented(
+        "y = x\nreturn y + 1", examples="Adds one to x\\ud83d.\n    >>> f(1)\n    2\n    >>> f(2)\n    3"
+    )
+    report = read(tmp_path, source)
+    assert (report.problems, report.corpus) == ((), ())
+    assert report.dropped == report.not_in_corpus == (("no Unicode", 1),)
+    path = tmp_path / os.fsdecode(b"mod\xff.py")
+    path.write_text(source.replace("\\ud83d", ""))
+    report = read_file(SourceFile(str(tmp_path), str(path)), MiningConfig())
+    assert report.dropped == report.not_in_corpus == (("no Unicode", 1),)
 
 
 def test_future_annotations_stay_with_the_function_that_needs_them(tmp_path):
