@@ -28,6 +28,7 @@ from prm_jax.evaluation.bootstrap import (
 from prm_jax.evaluation.ranking import predicted_first_wrong
 from prm_jax.evaluation.score import ScoredProgram
 from prm_jax.execution.verdict import Outcome
+from prm_jax.labelling.jsonl import write_text
 from prm_jax.labelling.labelled_program import Label
 
 JUDGED = "judged.jsonl"
@@ -76,19 +77,35 @@ class PrmSummary:
 
 
 def write_judged(rows: Iterable[ScoredProgram], folder: epath.Path) -> None:
-    """Keeps what a PRM said of programs, in order; those that do not compile, which any parser finds, are left out."""
+    """Keeps what a PRM said of programs, in order; those that do not compile, which any parser finds, are left out.
+
+    Raises:
+      UserError: where the file cannot be written; it is there whole or not at all.
+    """
     judged = (
         JudgedProgram(row.labelled.problem_id, row.scores, tuple(map(int, row.labelled.labels)))
         for row in rows
         if row.labelled.outcome != Outcome.SYNTAX_ERROR
     )
-    (folder / JUDGED).write_text("".join(json.dumps(plain.to_plain(each)) + "\n" for each in judged))
+    write_text(folder / JUDGED, "".join(json.dumps(plain.to_plain(each)) + "\n" for each in judged))
 
 
 def read_judged(folder: epath.Path) -> list[JudgedProgram]:
-    """What `write_judged` wrote."""
-    lines = (folder / JUDGED).read_text().splitlines()
-    return [plain.from_plain(JudgedProgram, json.loads(line)) for line in lines]
+    """What `write_judged` wrote.
+
+    Raises:
+      UserError: names the first line that holds no judged program.
+    """
+    path, programs = folder / JUDGED, []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            programs.append(plain.from_plain(JudgedProgram, json.loads(line)))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(
+                f"{path}:{number}: {error}; expected one judged program as a JSON object: delete {folder} and run "
+                "`prm_jax evaluate` there again"
+            ) from None
+    return programs
 
 
 def across_prms(

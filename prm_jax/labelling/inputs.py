@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from prm_jax.labelling.value_mutation import mutated, traits_of
+from prm_jax.labelling.value_mutation import Traits, mutated, traits_of
 from prm_jax.problems.literals import literal
 from prm_jax.problems.problem import Problem
 
@@ -50,17 +50,24 @@ def generate_calls(problem: Problem, count: int, seed: int) -> list[str]:
     for _ in range(_TRIES * count):
         if len(found) == count:
             break
-        example = rng.choice(examples)
-        values = list(example.values)
-        for place in rng.sample(range(len(values)), rng.randint(1, len(values))):
-            for _ in range(rng.randint(1, 3)):
-                values[place] = mutated(values[place], traits[place], rng)
-            values[place] = traits[place].repaired(values[place])
-        relations.restore(values)
-        text = _Call(values, example.keywords).text(problem.entry_point)
+        try:
+            text = _drawn(rng.choice(examples), traits, relations, rng).text(problem.entry_point)
+        except (ValueError, OverflowError):
+            continue  # A number has outgrown what a literal, or its type, can hold.
         if text not in known and len(text) <= _LONGEST:
             found[text] = None
     return list(found)
+
+
+def _drawn(example: _Call, traits: Sequence[Traits], relations: _Relations, rng: random.Random) -> _Call:
+    """A call with some arguments changed."""
+    values = list(example.values)
+    for place in rng.sample(range(len(values)), rng.randint(1, len(values))):
+        for _ in range(rng.randint(1, 3)):
+            values[place] = mutated(values[place], traits[place], rng)
+        values[place] = traits[place].repaired(values[place])
+    relations.restore(values)
+    return _Call(values, example.keywords)
 
 
 def _examples(problem: Problem) -> list[_Call]:

@@ -25,15 +25,21 @@ _FIELDS = {field.name for field in dataclasses.fields(LabelledProgram)}
 
 
 def write_text(path: epath.PathLike, text: str) -> None:
-    """Writes a file under a temporary name and renames it, so that nobody sees half of it."""
+    """Writes a file under a temporary name and renames it, so that nobody sees half of it; its folder is made.
+
+    Raises:
+      UserError: where the file cannot be written.
+    """
     path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
-        temporary.write_text(text)
-        temporary.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)  # It is there only where something went wrong.
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         message = f"cannot write {path}: {error.strerror or error}; free space or choose another directory"
         raise UserError(message) from error
 

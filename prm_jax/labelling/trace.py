@@ -21,7 +21,8 @@ from prm_jax.text.steps import Step, split_steps, step_of_line
 
 RETURN = "return"
 OPAQUE = "?"
-_COMPOUND = (ast.For, ast.While, ast.If, ast.With, ast.Try)
+_COMPOUND = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.Match)
+_EXITS = (ast.Return, ast.Raise)
 _FACTORIES = frozenset({"list", "dict", "set", "tuple", "str", "int", "float", "bool"})
 
 
@@ -268,8 +269,9 @@ class _Comparison:
         statement = group.statement
         if not isinstance(statement, _COMPOUND) or group.changed or group.returned is not None:
             return False
-        guard = isinstance(statement, ast.If) and isinstance(statement.body[-1], ast.Return | ast.Raise)
-        return not guard
+        if isinstance(statement, ast.Match):
+            return not all(isinstance(case.body[-1], _EXITS) for case in statement.cases)
+        return not (isinstance(statement, ast.If) and isinstance(statement.body[-1], _EXITS))
 
     def _fell_off(self, milestones: _Milestones) -> bool:
         """Whether the function ended without a `return` where the reference returned something."""

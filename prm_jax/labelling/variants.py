@@ -111,7 +111,7 @@ def _in_turns(by_operator: Mapping[str, Sequence[Edit]], rng: random.Random) -> 
 
 def _step_at(text: str, steps: Sequence[Step], character: int) -> int:
     """Index of the step that holds a character; the end of the program where there is none."""
-    byte = len(text[:character].encode())
+    byte = len(text[:character].encode("utf-8", "surrogatepass"))
     return next((i for i, step in enumerate(steps) if step.end > byte), len(steps) - 1)
 
 
@@ -147,13 +147,13 @@ def executed_steps(text: str, steps: Sequence[Step], lines: Collection[int]) -> 
       Indices of code steps and of the end. Steps at the margin run when the program is loaded; `else:` and its
       like run when the step behind them does.
     """
-    data = text.encode()
+    data = text.encode("utf-8", "surrogatepass")
     executed: set[int] = {len(steps) - 1}
     for i in reversed(range(len(steps) - 1)):
         step = steps[i]
         if step.kind != "code":
             continue
-        code = data[step.start : step.end].decode()
+        code = data[step.start : step.end].decode("utf-8", "surrogatepass")
         if not code[:1].isspace() or any(line in lines for line in range(step.line, step.last_line + 1)):
             executed.add(i)
         elif code.lstrip().startswith(_SILENT):

@@ -88,10 +88,12 @@ class Selection:
     Attributes:
       unique: how many are close to none before them.
       kept: those of these that are close to none that is to be avoided.
+      too_deep: how many could not be compared, as their code is nested too deeply to be written again.
     """
 
     unique: int
     kept: tuple[Problem, ...]
+    too_deep: int = 0
 
 
 def select(
@@ -112,22 +114,28 @@ def select(
     """
     known, forbidden = _Known(similarity), _Known(avoid_similarity)
     for each in avoided:
-        forbidden.add(*_shingles_of(each))
-    unique, kept = 0, []
+        forbidden.add(_code_of(each) or frozenset(), word_shingles(each.prompt))
+    unique, kept, too_deep = 0, [], 0
     for done, problem in enumerate(problems, start=1):
-        shingles = _shingles_of(problem)
-        if not known.holds(*shingles):
-            known.add(*shingles)
+        code, words = _code_of(problem), word_shingles(problem.prompt)
+        if code is None:
+            too_deep += 1
+        elif not known.holds(code, words):
+            known.add(code, words)
             unique += 1
-            if not forbidden.holds(*shingles):
+            if not forbidden.holds(code, words):
                 kept.append(problem)
         if progress is not None:
             progress(done)
-    return Selection(unique, tuple(kept))
+    return Selection(unique, tuple(kept), too_deep)
 
 
-def _shingles_of(problem: Problem) -> tuple[frozenset[str], frozenset[str]]:
-    return code_shingles(problem.reference), word_shingles(problem.prompt)
+def _code_of(problem: Problem) -> frozenset[str] | None:
+    """The shingles of a problem's code, None where it is nested too deeply."""
+    try:
+        return code_shingles(problem.reference)
+    except (RecursionError, MemoryError):
+        return None
 
 
 def code_shingles(source: str) -> frozenset[str]:

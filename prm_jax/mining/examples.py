@@ -89,8 +89,11 @@ class _Reader:
             body = ast.parse(example.source).body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return
-        for statement in body:
-            self._read_statement(statement, example.want if statement is body[-1] else "")
+        try:
+            for statement in body:
+                self._read_statement(statement, example.want if statement is body[-1] else "")
+        except (RecursionError, MemoryError):  # What is nested too deeply can be parsed, but not written again.
+            self._values.clear()
 
     def read_line(self, line: str) -> None:
         """Takes in one line of prose, where it is a call of the function on literals and its value."""
@@ -102,10 +105,10 @@ class _Reader:
             try:
                 node = ast.parse(call, mode="eval").body
                 known = is_literal(ast.parse(value.rstrip("`."), mode="eval").body)
+                if known and isinstance(node, ast.Call) and all(map(is_literal, _arguments(node))):
+                    self._add(Test(ast.unparse(node), value.rstrip("`.")))
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 continue
-            if known and isinstance(node, ast.Call) and all(map(is_literal, _arguments(node))):
-                self._add(Test(ast.unparse(node), value.rstrip("`.")))
 
     def _read_statement(self, statement: ast.stmt, want: str) -> None:
         match statement:

@@ -7,6 +7,7 @@ standard library the interpreter itself. Nothing is imported from the tree.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
@@ -54,17 +55,23 @@ def is_standard_library(file: SourceFile) -> bool:
 def _installed(root: str) -> Mapping[str, Package]:
     """The packages that are installed in a folder, by their files and by their top-level names.
 
-    A name may be shared, as `jaraco` is by many packages; a file is of one.
+    A name may be shared, as `jaraco` is by many packages; a file is of one. A package is not known if its metadata are
+    not UTF-8.
     """
     found: dict[str, Package] = {}
     for distribution in importlib.metadata.distributions(path=[root]):
-        metadata = distribution.metadata
-        if not (name := _field(metadata, "Name")):
-            continue
-        package = Package(name, _field(metadata, "Version"), _licence(metadata))
-        for name in _owned(distribution):
-            found.setdefault(name, package)
+        with contextlib.suppress(UnicodeDecodeError):
+            for name, package in _packages_of(distribution):
+                found.setdefault(name, package)
     return found
+
+
+def _packages_of(distribution: importlib.metadata.Distribution) -> Iterator[tuple[str, Package]]:
+    """The package of a distribution by each name that it owns; nothing where it has no name itself."""
+    metadata = distribution.metadata
+    if name := _field(metadata, "Name"):
+        package = Package(name, _field(metadata, "Version"), _licence(metadata))
+        yield from ((owned, package) for owned in _owned(distribution))
 
 
 def _owned(distribution: importlib.metadata.Distribution) -> Iterator[str]:
@@ -95,8 +102,10 @@ def _source_tree(root: str) -> Package:
     for folder in (root, os.path.dirname(root)):
         try:
             with open(os.path.join(folder, "pyproject.toml"), "rb") as file:
-                project = tomllib.load(file).get("project", {})
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+                project = tomllib.load(file).get("project")
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if not isinstance(project, dict):
             continue
         licence = project.get("license", UNKNOWN)
         if isinstance(licence, dict):

@@ -15,7 +15,7 @@ from prm_jax.mining.isolate import Module
 from prm_jax.mining.packages import package_of
 from prm_jax.problems.asserts import as_assert
 from prm_jax.problems.problem import Problem, Test
-from prm_jax.problems.reading import normalise_source
+from prm_jax.problems.reading import is_unicode, normalise_source
 from prm_jax.problems.skeleton import count_statements, split_of
 
 # What introduces the examples, which are gone, and directives of Sphinx.
@@ -88,7 +88,7 @@ def make_problem(
       tests: what its docstring shows.
 
     Raises:
-      UnfitError: where it is too short, or its lines are none without others.
+      UnfitError: where it is too short, its lines are none without others, or its docstring or its path is no Unicode.
     """
     reference = normalise_source("\n".join(lines))
     try:
@@ -98,8 +98,12 @@ def make_problem(
     if difficulty < config.min_statements:
         raise UnfitError("too short a function")
     package = package_of(module.file)
+    name = f"{source}/{package.name}/{module.file.module}.{node.name}"
+    provenance = f"{package}, {'/'.join(module.file.parts)}:{node.lineno}"
+    if not all(map(is_unicode, (name, provenance, prompt))):
+        raise UnfitError("no Unicode")
     return Problem(
-        id=f"{source}/{package.name}/{module.file.module}.{node.name}",
+        id=name,
         source=source,
         # By the package, so that no two splits share one; in the standard library each module is one.
         split=split_of(module.file.module.split(".")[0]),
@@ -108,5 +112,5 @@ def make_problem(
         reference=reference,
         tests=tuple(tests),
         difficulty=difficulty,
-        provenance=f"{package}, {'/'.join(module.file.parts)}:{node.lineno}",
+        provenance=provenance,
     )

@@ -30,7 +30,7 @@ from typing import Any
 from prm_jax.errors import UserError
 from prm_jax.problems.asserts import as_assert, is_literal, split_assert
 from prm_jax.problems.problem import Problem, Test
-from prm_jax.problems.reading import normalise_source, read_text
+from prm_jax.problems.reading import is_unicode, normalise_source, read_text
 from prm_jax.problems.skeleton import count_statements
 
 _REQUIRED = ("id", "prompt", "entry_point", "reference", "tests")
@@ -151,7 +151,7 @@ def _problem(line: str, provenance: str) -> Problem:
 
 
 def _checked_fields(row: Any) -> dict[str, Any]:
-    """The fields of a row with defaults filled in; raises ValueError where one is missing, unknown or mistyped."""
+    """The fields of a row with defaults filled in; raises ValueError where one is missing, unknown or no text."""
     if not isinstance(row, dict):
         raise ValueError(f"expected a JSON object, found {type(row).__name__}")
     missing = [field for field in _REQUIRED if field not in row]
@@ -164,6 +164,8 @@ def _checked_fields(row: Any) -> dict[str, Any]:
     for field, value in fields.items():
         if field != "tests" and not isinstance(value, str):
             raise ValueError(f"{field}: expected a string, found {type(value).__name__}")
+        if field != "tests" and not is_unicode(value):
+            raise ValueError(f"{field}: a lone surrogate, which is half a character; write both halves")
         if field in _REQUIRED and not value:
             raise ValueError(f"{field} is empty")
     if not isinstance(fields["tests"], list):

@@ -35,6 +35,15 @@ def read_text(path: str) -> str:
         raise UserError(f"{path}: cannot be read ({error}); check the path, the URL and the permissions") from error
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8; one with a lone surrogate, which is half a character, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def normalise_source(source: str) -> str:
     r"""A program with `"\n"` line ends, tabs as four spaces, no blanks at line ends and one final newline.
 

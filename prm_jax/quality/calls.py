@@ -10,7 +10,7 @@
 | `deprecated` | 0.5 | a name of the standard library that its documentation declares deprecated |
 | `unused_import` | 0.5 | an import that nothing reads |
 
-A name that is bound more than once is not followed.
+A name that is bound more than once is not followed, unless each time to the same import.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Fault = tuple[str, int, float, str]
 
 
 def _unresolved(facts: Facts, given: Collection[str]) -> Iterator[Fault]:
-    if facts.star_import:
+    if facts.stars:
         return
     for name, line in facts.unresolved:
         if name not in _IMPLICIT and name not in given:
@@ -87,16 +87,33 @@ def _called(facts: Facts) -> Iterator[Fault]:
 
 def qualified(node: ast.expr, scope: Scope) -> str | None:
     """`"module.name"` of `alias.name` where `alias` is an imported module, and deeper; None for anything else."""
-    parts: list[str] = []
+    root, attributes = _dotted(node)
+    found = scope.lookup(root)
+    if found is None or root not in found.modules or root in found.rebound:
+        return None
+    return ".".join([*found.modules[root], *attributes])
+
+
+def origins(node: ast.expr, scope: Scope, stars: Collection[str]) -> set[str]:
+    """Every `"module.name"` that `alias.name` may be, and deeper, by the imports of `alias` and by those of stars.
+
+    A star may bind any name of the module, whatever else binds it.
+    """
+    root, attributes = _dotted(node)
+    found = scope.lookup(root)
+    roots = [] if found is None else found.modules.get(root, [])
+    if root and (found is None or found.parent is None):
+        roots = [*roots, *(f"{star}.{root}" for star in stars)]
+    return {".".join([each, *attributes]) for each in roots}
+
+
+def _dotted(node: ast.expr) -> tuple[str, list[str]]:
+    """A name and the attributes read from it one after another; the name is empty where something else is read."""
+    attributes: list[str] = []
     while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
+        attributes.append(node.attr)
         node = node.value
-    if not isinstance(node, ast.Name):
-        return None
-    found = scope.lookup(node.id)
-    if found is None or node.id not in found.modules or node.id in found.rebound:
-        return None
-    return ".".join([found.modules[node.id], *reversed(parts)])
+    return node.id if isinstance(node, ast.Name) else "", attributes[::-1]
 
 
 def _attributes(facts: Facts) -> Iterator[Fault]:
@@ -117,13 +134,12 @@ def _library_name(name: str, line: int) -> Iterator[Fault]:
 
 
 def _imports(facts: Facts) -> Iterator[Fault]:
-    for statement in facts.imports:
-        for alias in statement.names:
-            if alias.name != "*" and statement.module and not statement.level:
-                yield from _library_name(f"{statement.module}.{alias.name}", statement.lineno)
+    for module, name, line in facts.imports:
+        if name not in ("", "*"):
+            yield from _library_name(f"{module}.{name}", line)
     for scope in facts.scopes:
         for name, (how, line) in scope.bound.items():
-            is_feature = scope.modules.get(name, "").startswith("__future__.")
+            is_feature = any(origin.startswith("__future__.") for origin in scope.modules.get(name, ()))
             if how == "import" and name not in scope.used and not is_feature:
                 yield "unused_import", line, 0.5, f"{name} is imported and never used"
 

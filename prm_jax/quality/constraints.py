@@ -7,7 +7,7 @@ section and key is optional:
 ```toml
 [imports]
 allowed = ["decimal", "re"]          # top-level modules; any other one is a finding
-banned = ["os"]
+banned = ["os", "email.mime"]        # with all that is in them
 [calls]
 banned = ["float", "math.floor"]     # a name, or module.name whatever the import calls it
 banned_methods = ["quantise"]        # value.quantise(...), on any value
@@ -29,6 +29,9 @@ nesting = 3
 statements = 20
 ```
 
+A call is one of `math.floor` where any binding of its name may be that: one import of several, one beside other
+bindings, or `from math import *` for a name that no function binds.
+
 Each breach weighs `weight` (a key outside the sections, default 1); see `finding.py` for the scores. Types other than
 `float`, `complex`, `int`, `str` and `bytes` have no literals.
 """
@@ -41,13 +44,13 @@ import functools
 import math
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from etils import epath
 
 from prm_jax.errors import UserError
-from prm_jax.quality.calls import qualified
+from prm_jax.quality.calls import origins, qualified
 from prm_jax.quality.facts import Broken, Facts, Scope
 from prm_jax.quality.finding import Finding
 from prm_jax.quality.walk import walk
@@ -159,36 +162,36 @@ def check_facts(facts: Facts | Broken, rules: Constraints) -> tuple[Finding, ...
 
 
 def _imports(facts: Facts, rules: Constraints) -> Iterator[Breach]:
-    for scope in facts.scopes:
-        for name, (how, line) in scope.bound.items():
-            if how != "import":
-                continue
-            module = scope.modules.get(name, name)
-            top = module.split(".")[0]
-            if rules.imports_allowed is not None and top not in rules.imports_allowed:
-                yield "imports.allowed", line, f"import of {top}; allowed are {', '.join(rules.imports_allowed)}"
-            if {top, module} & set(rules.imports_banned):
-                yield "imports.banned", line, f"import of {module}"
+    for module, name, line in facts.imports:
+        top = module.split(".")[0]
+        if rules.imports_allowed is not None and top not in rules.imports_allowed:
+            yield "imports.allowed", line, f"import of {top or module}; allowed are {', '.join(rules.imports_allowed)}"
+        whole = module if name in ("", "*") else f"{module}.{name}"
+        if any(f"{whole}.".startswith(f"{banned}.") for banned in rules.imports_banned):
+            yield "imports.banned", line, f"import of {whole}"
 
 
-def _called(node: ast.expr, scope: Scope) -> str:
-    """The name by which rules know a callee: `module.name` if it was imported, a plain name, or `.method`."""
-    known = qualified(node, scope)
-    if known is not None:
-        return known
-    return node.id if isinstance(node, ast.Name) else f".{node.attr}" if isinstance(node, ast.Attribute) else ""
+def _called(node: ast.expr, scope: Scope, stars: Sequence[str]) -> set[str]:
+    """The names by which rules may know a callee: `module.name`; a plain name or `.method` unless it is surely that."""
+    names = origins(node, scope, stars)
+    if qualified(node, scope) is None:
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            names.add(f".{node.attr}")
+    return names
 
 
 def _calls(facts: Facts, rules: Constraints) -> Iterator[Breach]:
     called: set[str] = set()
+    stars = facts.stars
     for node, scope in facts.calls:
-        name = _called(node.func, scope)
-        short = name.rpartition(".")[2]
-        called |= {name, short}
-        if name in rules.calls_banned:
-            yield "calls.banned", node.lineno, f"call of {name}"
-        if isinstance(node.func, ast.Attribute) and short in rules.calls_banned_methods:
-            yield "calls.banned_methods", node.lineno, f"call of a method {short}"
+        names = _called(node.func, scope, stars)
+        called |= names | {name.rpartition(".")[2] for name in names}
+        if banned := [name for name in rules.calls_banned if name in names]:
+            yield "calls.banned", node.lineno, f"call of {banned[0]}"
+        if isinstance(node.func, ast.Attribute) and node.func.attr in rules.calls_banned_methods:
+            yield "calls.banned_methods", node.lineno, f"call of a method {node.func.attr}"
     for name in rules.calls_required:
         if name not in called:
             yield "calls.required", _last_line(facts), f"no call of {name}"

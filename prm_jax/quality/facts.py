@@ -19,11 +19,11 @@ class Scope:
       parent: the enclosing scope.
       bound: name to `(how, line)` of its first binding; how is `"argument"`, `"assign"`, `"target"` (of `for`, `with`,
         unpacking), `"brief"`, `"import"`, `"def"`, `"class"`, `"except"` or `"global"`.
-      rebound: names bound more than once.
+      rebound: names bound more than once, but for an import of the same thing again.
       loads: name to line of its first reading.
       used: names bound here and read anywhere.
       captured: names bound here and read in a scope within.
-      modules: name to the dotted name of what it was imported from: a module, or a name in one.
+      modules: name to the dotted names of what imports bind it to: modules, or names in them.
       functions: name to the definition of a function without decorators.
     """
 
@@ -36,7 +36,7 @@ class Scope:
         self.loads: dict[str, int] = {}
         self.used: set[str] = set()
         self.captured: set[str] = set()
-        self.modules: dict[str, str] = {}
+        self.modules: dict[str, list[str]] = {}
         self.functions: dict[str, Definition] = {}
 
     def bind(self, name: str, how: str, line: int) -> None:
@@ -45,6 +45,16 @@ class Scope:
             self.rebound.add(name)
         else:
             self.bound[name] = (how, line)
+
+    def bind_import(self, name: str, line: int, origin: str) -> None:
+        """Notes a binding by an import; behind a `global` or `nonlocal` it is one of an outer scope."""
+        if self.modules.get(name) != [origin]:
+            self.bind(name, "import", line)
+        owner = self.lookup(name) or self
+        if owner is not self:
+            owner.rebound.add(name)
+        if origin not in owner.modules.setdefault(name, []):
+            owner.modules[name].append(origin)
 
     def lookup(self, name: str) -> Scope | None:
         """The scope that a name read here belongs to; None for builtins and for names that nothing binds."""
@@ -91,7 +101,8 @@ class Facts:
       functions: the module's body first.
       calls: with the scope in which each stands.
       attributes: `name.attribute` and deeper, with their scopes.
-      imports: `from module import name` statements.
+      imports: `(module, name, line)` of all that is imported: the name is empty for `import module` and `"*"` where all
+        names are; a relative module begins with its dots.
       handlers: `except` clauses.
       literals: numbers, texts and bytes, docstrings apart.
       annotations: of arguments, results and variables.
@@ -100,7 +111,6 @@ class Facts:
       idle: lines of expression statements without effect; texts, which may document, are none.
       overwritten: `(scope, name, line)` of assignments that the same block overwrites before anything reads them.
       unresolved: `(name, line)` of names read that no scope binds, builtins among them; first reading per scope.
-      star_import: whether there is a `from module import *`.
     """
 
     tree: ast.Module
@@ -108,7 +118,7 @@ class Facts:
     functions: list[FunctionFacts] = dataclasses.field(default_factory=list)
     calls: list[tuple[ast.Call, Scope]] = dataclasses.field(default_factory=list)
     attributes: list[tuple[ast.Attribute, Scope]] = dataclasses.field(default_factory=list)
-    imports: list[ast.ImportFrom] = dataclasses.field(default_factory=list)
+    imports: list[tuple[str, str, int]] = dataclasses.field(default_factory=list)
     handlers: list[ast.ExceptHandler] = dataclasses.field(default_factory=list)
     literals: list[ast.Constant] = dataclasses.field(default_factory=list)
     annotations: list[ast.expr] = dataclasses.field(default_factory=list)
@@ -117,7 +127,11 @@ class Facts:
     idle: list[int] = dataclasses.field(default_factory=list)
     overwritten: list[tuple[Scope, str, int]] = dataclasses.field(default_factory=list)
     unresolved: list[tuple[str, int]] = dataclasses.field(default_factory=list)
-    star_import: bool = False
+
+    @property
+    def stars(self) -> list[str]:
+        """The modules of `from module import *`."""
+        return [module for module, name, _ in self.imports if name == "*"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -249,18 +249,15 @@ class _Walker(ExpressionWalker):
     def import_(self, node: ast.Import) -> None:
         for alias in node.names:
             name = alias.asname or alias.name.partition(".")[0]
-            self.scope.bind(name, "import", node.lineno)
-            self.scope.modules[name] = alias.name if alias.asname else name
+            self.facts.imports.append((alias.name, "", node.lineno))
+            self.scope.bind_import(name, node.lineno, alias.name if alias.asname else name)
 
     def import_from(self, node: ast.ImportFrom) -> None:
-        self.facts.imports.append(node)
+        module = "." * node.level + (node.module or "")
         for alias in node.names:
-            if alias.name == "*":
-                self.facts.star_import = True
-            else:
-                name = alias.asname or alias.name
-                self.scope.bind(name, "import", node.lineno)
-                self.scope.modules[name] = f"{'.' * node.level}{node.module or ''}.{alias.name}"
+            self.facts.imports.append((module, alias.name, node.lineno))
+            if alias.name != "*":
+                self.scope.bind_import(alias.asname or alias.name, node.lineno, f"{module}.{alias.name}")
 
     def outer_names(self, node: Any) -> None:
         for name in node.names:

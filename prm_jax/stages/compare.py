@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from etils import epath
-
 from prm_jax.errors import UserError
 from prm_jax.evaluation import plain
 from prm_jax.evaluation.across_runs import across_runs
 from prm_jax.evaluation.prm_pairs import JUDGED, PrmSummary, across_prms, read_judged
 from prm_jax.evaluation.results import PolicyResult
+from prm_jax.labelling.jsonl import write_text
 from prm_jax.report.table import prms_table, runs_table
 from prm_jax.stages.run_directory import RunDirectory
+
+_STAGE = "evaluate/prm"
 
 
 def compare(runs: Sequence[str], out: str | None = None) -> None:
@@ -21,25 +22,25 @@ def compare(runs: Sequence[str], out: str | None = None) -> None:
 
     Args:
       runs: run directories, each with a finished `evaluate`.
-      out: a file that gets the same figures as JSON.
+      out: a file that gets the same figures as JSON; its folder is made.
 
     Raises:
-      UserError: a run has no results, or they are of different problems.
+      UserError: a run has no results, or damaged ones, they are of different problems, or `out` cannot be written.
     """
     summaries = across_runs([_results(run) for run in runs])
     prms = _prms(runs)
     if out:
         content = {"runs": list(runs), "policies": plain.to_plain(summaries), "prms": plain.to_plain(prms)}
-        epath.Path(out).write_text(json.dumps(content, indent=2) + "\n")
+        write_text(out, json.dumps(content, indent=2) + "\n")
     print(runs_table(summaries), end="")
     if prms:
         print(prms_table(prms), end="")
 
 
 def _prms(runs: Sequence[str]) -> tuple[PrmSummary, ...]:
-    """The runs' PRMs on the held-out variants; none where a run has no PRM."""
-    folders = {run: RunDirectory(run).folder("evaluate/prm") for run in runs}
-    if not all((folder / JUDGED).exists() for folder in folders.values()):
+    """The runs' PRMs on the held-out variants; none where a run has not finished judging one."""
+    folders = {run: RunDirectory(run).folder(_STAGE) for run in runs}
+    if not all(RunDirectory(run).is_done(_STAGE) and (folder / JUDGED).exists() for run, folder in folders.items()):
         return ()
     return across_prms({run: read_judged(folder) for run, folder in folders.items()})
 

@@ -161,6 +161,7 @@ def _apart(
 ) -> tuple[int, tuple[Problem, ...]]:
     """How many problems are alone of their kind, and those of them that are close to no benchmark."""
     found = duplicates.select(problems, config.similarity, avoided, config.avoid_similarity, progress)
-    dropped["near-duplicate"] += len(problems) - found.unique
+    dropped["nested too deeply"] += found.too_deep
+    dropped["near-duplicate"] += len(problems) - found.unique - found.too_deep
     dropped["close to a benchmark"] += found.unique - len(found.kept)
     return found.unique, found.kept

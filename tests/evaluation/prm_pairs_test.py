@@ -52,5 +52,25 @@ def test_what_was_kept_is_read_again(tmp_path):
     row = LabelledProgram("p", "s", "test", "", "xx", (1, 2), (Label.RIGHT, Label.WRONG), False, "o", "m", "")
     broken = LabelledProgram("p", "s", "test", "", "xx", (1, 2), (W, N), False, "o", "m", "syntax_error")
     write_judged([ScoredProgram(row, (0.5, NAN)), ScoredProgram(broken, (0.1, 0.1))], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["judged.jsonl"]
     (kept,) = read_judged(tmp_path)
     assert (kept.problem_id, kept.labels, kept.scores[0], math.isnan(kept.scores[1])) == ("p", (R, W), 0.5, True)
+
+
+def test_the_file_is_replaced_and_never_half_written(tmp_path):
+    (tmp_path / "judged.jsonl").write_text("before")
+    with (tmp_path / "judged.jsonl").open() as reader:
+        write_judged([], tmp_path)
+        assert reader.read() == "before" and read_judged(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "line", ['{"problem_id": "p", "sco', "[]", '{"scores": []}', '{"problem_id": "p", "other": 1}']
+)
+def test_a_damaged_line_is_named(tmp_path, line):
+    row = LabelledProgram("p", "s", "test", "", "x", (1,), (N,), True, "o", "m", "")
+    write_judged([ScoredProgram(row, (NAN,))], tmp_path)
+    with (tmp_path / "judged.jsonl").open("a") as file:
+        file.write(line)
+    with pytest.raises(UserError, match=r"judged\.jsonl:2: .*`prm_jax evaluate`"):
+        read_judged(tmp_path)

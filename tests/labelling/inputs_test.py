@@ -2,6 +2,8 @@
 
 import ast
 
+import pytest
+
 from prm_jax.labelling.inputs import generate_calls
 from prm_jax.problems.problem import Problem, Test
 
@@ -50,3 +52,10 @@ def test_only_plain_calls_are_examples():
     assert generate_calls(other, 10, 0) == []
     mixed = generate_calls(problem("f(5)", "f(6, 7)", "f(8)"), 10, 0)
     assert mixed and all(len(arguments(call)) == 1 for call in mixed)
+
+
+@pytest.mark.parametrize("value", ["1e308", f"[1e308, 1{'0' * 400}]", "9" * 4300])
+def test_numbers_that_outgrow_their_literals_are_not_asked_for(value):
+    made = generate_calls(problem(f"f({value}, 2)"), 20, 0)
+    assert bool(made) == (len(value) < 2000)  # Longer calls are not made at all.
+    assert all(len(arguments(call)) == 2 for call in made)

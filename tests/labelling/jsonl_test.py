@@ -5,7 +5,7 @@ import json
 import pytest
 
 from prm_jax.errors import UserError
-from prm_jax.labelling.jsonl import read_labelled, write_labelled
+from prm_jax.labelling.jsonl import read_labelled, write_labelled, write_text
 from prm_jax.labelling.labelled_program import Label, LabelledProgram
 
 ROW = LabelledProgram(
@@ -31,6 +31,12 @@ def test_a_failure_leaves_the_old_file(tmp_path):
         write_labelled(tmp_path / "a.jsonl", rows())
     assert read_labelled(tmp_path / "a.jsonl") == [ROW]
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_what_cannot_be_encoded_leaves_nothing_behind(tmp_path):
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "a.jsonl", "\ud83d")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

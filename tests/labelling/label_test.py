@@ -121,6 +121,11 @@ def test_else_runs_when_its_block_does():
     assert 6 not in executed_steps(REFERENCE, steps, {3, 4, 5, 6, 9, 11})
 
 
+def test_a_lone_surrogate_in_a_program_moves_no_step():
+    text = "def f():\n    a = '\ud83d'\n    return a\n"
+    assert executed_steps(text, split_steps(text), {3}) == {0, 2, 3}
+
+
 def test_sampling_is_seeded_and_without_duplicates():
     variants = [sample_variants(REFERENCE, 3, 2, random.Random("0/p")) for _ in range(2)]
     assert variants[0] == variants[1] != sample_variants(REFERENCE, 3, 2, random.Random("1/p"))

@@ -118,6 +118,43 @@ CASES = {
         body("res = []", "for y in xs:", "    if 2 < y:", "        res += [y ** 2]", "return res[0]"),
         5,
     ),
+    "case": (
+        REFERENCE,
+        body(
+            "xs = [x + 1 for x in xs]",
+            "total = sum(xs)",
+            "match len(xs):",
+            "    case 0:",
+            "        total = 0",
+            "    case _:",
+            "        total = total * 4",
+            "return str(total)",
+        ),
+        7,
+    ),
+    "case that guards": (
+        REFERENCE,
+        body("match xs:", "    case []:", "        return '0'", "return str(sum(xs))"),
+        4,
+    ),
+    "case never met": (
+        LOOP,
+        body("out = []", "match xs:", "    case [x]:", "        out.append(x * x)", "return sorted(out)"),
+        3,
+    ),
+    "group of exceptions": (
+        REFERENCE,
+        body(
+            "xs = [x + 1 for x in xs]",
+            "total = sum(xs)",
+            "try:",
+            "    total = total * 4",
+            "except* ValueError:",
+            "    pass",
+            "return str(total)",
+        ),
+        4,
+    ),
     "endless loop": (LOOP, body("i = 0", "while i < len(xs):", "    j = 1", "return xs"), 2),
 }
 

@@ -87,6 +87,14 @@ def test_duplicates_of_what_is_avoided_are_counted_as_duplicates():
     assert told == [1, 2, 3]
 
 
+def test_what_is_nested_too_deeply_is_counted():
+    deep = f"def f():\n    return {' + '.join('1' * 400)}\n"
+    found = select([problem("a", deep, "Add many numbers."), problem("b", OTHER)], 0.8)
+    assert (found.unique, [each.id for each in found.kept], found.too_deep) == (1, ["b"], 1)
+    words = "Return the sum of a great many numbers."
+    assert away_from([problem("c", OTHER, words)], [problem("test", deep, words)], 0.6) == []
+
+
 def test_texts_without_words_are_close_to_nothing():
     held = [dataclasses.replace(problem("a", LOOP), prompt="")]
     assert away_from([problem("b", OTHER)], held, 0.1)

@@ -1,5 +1,6 @@
 """From a file to problems, and to counts where there is none to be had."""
 
+import os
 import textwrap
 
 import pytest
@@ -98,6 +99,19 @@ def test_functions_that_make_no_problem_are_counted(tmp_path, source, reason):
     assert dict(report.dropped) == ({reason: 1} if reason else {})
 
 
+def test_what_is_no_unicode_makes_no_problem_and_no_corpus(tmp_path):
+    source = documented(
+        "y = x\nreturn y + 1", examples="Adds one to x\\ud83d.\n    >>> f(1)\n    2\n    >>> f(2)\n    3"
+    )
+    report = read(tmp_path, source)
+    assert (report.problems, report.corpus) == ((), ())
+    assert report.dropped == report.not_in_corpus == (("no Unicode", 1),)
+    path = tmp_path / os.fsdecode(b"mod\xff.py")
+    path.write_text(source.replace("\\ud83d", ""))
+    report = read_file(SourceFile(str(tmp_path), str(path)), MiningConfig())
+    assert report.dropped == report.not_in_corpus == (("no Unicode", 1),)
+
+
 def test_future_annotations_stay_with_the_function_that_needs_them(tmp_path):
     source = "from __future__ import annotations\n" + documented("y = x\nreturn y + 1", head="def f(x: Unknown):")
     (problem,) = read(tmp_path, source).problems
@@ -127,6 +141,22 @@ def test_bad_files_are_a_reason(tmp_path, data, reason):
     report = read_file(SourceFile(str(tmp_path), str(tmp_path / "bad.py")), MiningConfig())
     assert report.skipped == reason
     assert report.lines == report.functions == 0
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        f">>> f({' + '.join('1' * 600)})\n    2",
+        f">>> assert f({'-' * 400}1) == 1",
+        f">>> x = {' + '.join('1' * 600)}",
+        f"f({'{1: ' * 190}1{'}' * 190}) == 1",
+    ],
+)
+def test_an_example_that_is_nested_too_deeply_costs_nothing_but_itself(tmp_path, deep):
+    examples = f"Adds one.\n\n    {deep}\n\n    >>> f(1)\n    2\n    >>> f(2)\n    3"
+    report = read(tmp_path, documented("y = x\nreturn y + 1", examples=examples))
+    (problem,) = report.problems
+    assert [test.call for test in problem.tests] == ["f(1)", "f(2)"]
 
 
 def test_examples_take_names_from_other_modules_of_the_package(tmp_path):

@@ -60,8 +60,18 @@ def test_a_source_tree_states_it_in_its_project_file(tmp_path):
     assert found == Package("tree", "3", "Apache-2.0")
 
 
-def test_a_bare_folder_gives_its_name(tmp_path):
+def test_a_package_whose_metadata_are_no_utf_8_is_not_known(tmp_path):
+    install(tmp_path, "License: ISC", "fine.py,,\n", "fine")
+    install(tmp_path, "License: ISC", "odd.py,,\n", "odd")
+    (tmp_path / "odd-1.2.dist-info" / "METADATA").write_bytes(b"Name: odd\nLicense: ISC\nAuthor: J\xf6rg\n")
+    odd, fine = (SourceFile(str(tmp_path), str(tmp_path / f"{name}.py")) for name in ("odd", "fine"))
+    assert package_of(odd) == Package(tmp_path.name, "", "unknown licence")
+    assert package_of(fine) == Package("fine", "1.2", "ISC")
+
+
+@pytest.mark.parametrize("text", ["not [toml", 'project = "x"', 'name = "x"', "x = " + "[" * 5000 + "]" * 5000])
+def test_a_bare_folder_gives_its_name(tmp_path, text):
     root = tmp_path / "scripts"
     root.mkdir()
-    (tmp_path / "pyproject.toml").write_text("not [toml")
+    (tmp_path / "pyproject.toml").write_text(text)
     assert str(package_of(SourceFile(str(root), str(root / "a.py")))) == "scripts, unknown licence"

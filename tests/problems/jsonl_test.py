@@ -34,6 +34,9 @@ BAD = [
     ({"id": "i", "prompt": "p"}, "missing entry_point, reference, tests"),
     ({**GOOD, "id": "j", "setup": "import ("}, "setup does not compile"),
     ({**GOOD, "id": "k", "reference": "def add(a):\n    return 1\nreturn 2\n"}, "'return' outside function"),
+    ({**GOOD, "id": "l", "prompt": "Return x \ud83d now"}, "prompt: a lone surrogate"),
+    ({**GOOD, "id": "m", "demonstration": "x = '\ud83d'\n"}, "demonstration: a lone surrogate"),
+    ({**GOOD, "id": "n\udcff"}, "id: a lone surrogate"),
     (GOOD, "earlier row"),
 ]
 

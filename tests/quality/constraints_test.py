@@ -28,6 +28,10 @@ CASES = [
     ('[imports]\nallowed = ["decimal"]', "CENT = ", "import math as maths\nCENT = ", "imports.allowed", 3),
     ('[imports]\nbanned = ["os"]', "CENT = ", "import os.path\nCENT = ", "imports.banned", 3),
     ('[imports]\nbanned = ["os.path"]', "CENT = ", "from os import path\nCENT = ", "imports.banned", 3),
+    ('[imports]\nbanned = ["os.path"]', "CENT = ", "from os.path import join\nCENT = ", "imports.banned", 3),
+    ('[imports]\nbanned = ["os"]', "CENT = ", "from os import *\nCENT = ", "imports.banned", 3),
+    ('[imports]\nallowed = ["decimal"]', "CENT = ", "from os import *\nCENT = ", "imports.allowed", 3),
+    ('[imports]\nbanned = ["os"]', "CENT = ", "os = 0\nimport os\nCENT = ", "imports.banned", 4),
     ('[calls]\nbanned = ["round"]', "str(amount", "str(round(amount)", "calls.banned", 11),
     ('[calls]\nbanned = ["math.floor"]', "CENT = ", "from math import floor\nCENT = floor(1)\n#", "calls.banned", 4),
     ('[calls]\nbanned = ["math.floor"]', "CENT = ", "import math as m\nCENT = m.floor(1)\n#", "calls.banned", 4),
@@ -113,3 +117,39 @@ def test_a_bad_file_is_refused(tmp_path, text, message):
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         load_constraints(str(tmp_path / "absent.toml"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import math, math\nmath.floor(1)\n",
+        "math = 0\nimport math\nmath.floor(1)\n",
+        "import math\nmath.floor(1)\nmath = 0\n",
+        "try:\n    from math import floor\nexcept ImportError:\n    from maths import floor\nfloor(1)\n",
+        "from math import *\nfloor(1)\n",
+        "floor = 0\nfrom math import *\nfloor(1)\n",
+        "def bring():\n    global math\n    import math\n\n\ndef whole():\n    return math.floor(1)\n",
+    ],
+)
+def test_a_function_is_known_whatever_else_binds_its_name(text):
+    assert [finding.message for finding in check(text, Constraints(calls_banned=("math.floor",)))] == [
+        "call of math.floor"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from math import *\n\n\ndef whole(floor):\n    return floor(1)\n",
+        "def math(): ...\n\n\nmath().floor(1)\n",
+        "import cmath as math\n\nmath.floor(1)\n",
+        "from .math import floor\n\nfloor(1)\n",
+    ],
+)
+def test_another_function_of_the_name_is_no_breach(text):
+    assert check(text, Constraints(calls_banned=("math.floor",))) == ()
+
+
+def test_what_a_star_brings_is_a_call_that_a_rule_requires():
+    text = "from decimal import *\n\nprice = Decimal(1)\n"
+    assert check(text, Constraints(calls_required=("decimal.Decimal",))) == ()

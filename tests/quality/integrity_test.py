@@ -61,6 +61,7 @@ PAIRS = [
     ("calls", "arity", "(points, (0.0, 0.0))", "(points, centre=(0.0, 0.0), weight=2)", 1.0),
     ("calls", "arity", "(points, (0.0, 0.0))", "(points, (0.0, 0.0), points=points)", 1.0),
     ("calls", "banned", "total / len(points)", "total / eval('len(points)')", 1.0),
+    ("calls", "banned", "import math\n", "import math\nimport os, os\n\nos.abort()\n", 1.0),
     ("calls", "unused_import", "import math\n", "import math\nimport cmath\n", 0.5),
     ("calls", "deprecated", "import math\n", "import math\nfrom typing import List\n\nPoint = List[float]\n", 0.5),
 ]

@@ -102,6 +102,16 @@ def test_a_tree_becomes_a_domain(tree, tmp_path, capsys):
     assert "mine: kept" in capsys.readouterr().out
 
 
+def test_a_function_that_is_nested_too_deeply_costs_nothing_but_itself(tree, tmp_path):
+    deep = ONE.replace("number + STEP", f"number + STEP + {' + '.join('0' * 400)}").replace("after", "later")
+    (tree / "deep.py").write_text(deep.split("def vague")[0])
+    mine(experiment(), str(tmp_path / "run"), roots=[str(tree)])
+    funnel = json.loads((tmp_path / "run" / "mine" / "funnel.json").read_text())
+    assert (funnel["executable"], funnel["unique"]) == (4, 2)
+    assert funnel["dropped"] == {"too few examples": 1, "nested too deeply": 1, "near-duplicate": 1}
+    assert funnel["corpus"] == {"functions": 3, "lines": 9, "nested too deeply": 1, "near-duplicate": 1}
+
+
 def test_what_is_to_be_avoided_has_to_be_there(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(mine_module, "find_files", lambda *_: pytest.fail("nothing may be read"))
     (tmp_path / "there.jsonl").write_text(json.dumps({**HELD_OUT, "id": "other"}) + "\n")
