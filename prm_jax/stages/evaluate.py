@@ -239,9 +239,19 @@ def _evaluate_prm(experiment: Experiment, run: RunDirectory, folder: epath.Path)
 
 
 def _own_programs(experiment: Experiment, run: RunDirectory) -> list[LabelledProgram]:
-    """Programs that the SFT policy wrote for held-out problems, labelled by the interpreter."""
+    """Programs that the SFT policy wrote for held-out problems, labelled by the interpreter.
+
+    Raises:
+      UserError: it was evaluated on a problem that is not among those of the experiment.
+    """
     problems = {problem.id: problem for problem in problems_of(experiment.problems, "evaluation")}
-    samples = read_samples(run.folder("evaluate/sft"))
+    folder = run.folder("evaluate/sft")
+    samples = read_samples(folder)
+    if missing := [sample.problem_id for sample in samples if sample.problem_id not in problems]:
+        raise UserError(
+            f"{folder} holds programs for {missing[0]}, which is not among the evaluation problems: give those that "
+            "SFT was evaluated on, or delete the folder to evaluate it again"
+        )
     per_problem = experiment.evaluation.samples_per_problem
     chosen = [s for index, s in enumerate(samples) if index % per_problem < OWN_SAMPLES_PER_PROBLEM]
     with Sandbox(experiment.sandbox) as sandbox:
