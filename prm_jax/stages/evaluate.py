@@ -31,7 +31,7 @@ from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.parallel.hosts import divided
 from prm_jax.parallel.processes import is_first
 from prm_jax.report.table import results_table
-from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.experiment import Experiment, guided_name
 from prm_jax.stages.guided import guided_policy, scorer_of
 from prm_jax.stages.label import labelled_programs
 from prm_jax.stages.pretrained import first_policy
@@ -148,11 +148,6 @@ def base_policies(experiment: Experiment) -> dict[str, str]:
     if not experiment.pretrained.path:
         return {}
     return {"base": "evaluation"} | ({"base_few_shot": "few_shot"} if experiment.problems.few_shot else {})
-
-
-def guided_name(method: str) -> str:
-    """What the SFT policy is called when it is guided."""
-    return f"sft_{method}"
 
 
 def _evaluate_policy(experiment: Experiment, run: RunDirectory, policy: Policy, folder: epath.Path) -> dict[str, Any]:
