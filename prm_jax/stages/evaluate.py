@@ -75,6 +75,7 @@ class Policy:
 def evaluate(experiment: Experiment, run_dir: str) -> None:
     """Evaluates all policies that are there, and the PRM, into `<run_dir>/evaluate/…`, and prints the table."""
     run = RunDirectory(run_dir)
+    run.check("tasks", pretrained={"chat": experiment.pretrained.chat})
     for method in experiment.guided.evaluated:
         check_varied(method, experiment.evaluation.temperature == 0)
     policies = [Policy(name, None, part) for name, part in base_policies(experiment).items()]

@@ -11,7 +11,7 @@ import functools
 
 from prm_jax.errors import UserError
 from prm_jax.problems.problem import Problem
-from prm_jax.problems.sources import load_all
+from prm_jax.problems.sources import Source, load_all
 from prm_jax.stages.experiment import ProblemSets
 
 SPLITS = {
@@ -45,6 +45,11 @@ def problems_of(sets: ProblemSets, part: str, apart: bool = False) -> tuple[Prob
     if not problems:
         raise UserError(f"the experiment has no {part} problems: bind ProblemSets.{part} to a problem source")
     return problems
+
+
+def sources_of(sets: ProblemSets, part: str) -> tuple[Source, ...]:
+    """The sources of `problems_of`."""
+    return getattr(sets, part) or (sources_of(sets, _STANDS_FOR[part]) if part in _STANDS_FOR else ())
 
 
 def held_out(sets: ProblemSets) -> tuple[Problem, ...]:

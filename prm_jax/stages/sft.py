@@ -20,6 +20,7 @@ from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.pretrained import first_policy
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
+    check_tasks,
     frozen_parts,
     host_batches,
     load_tokenizer,
@@ -39,6 +40,7 @@ from prm_jax.training.step import BoundStep, LossFn, make_train_step
 def sft(experiment: Experiment, run_dir: str) -> None:
     """Trains a random policy, that of a published checkpoint or its adapters, until validation stops improving."""
     run = RunDirectory(run_dir)
+    check_tasks(experiment, run)
     configuration = {
         "tasks": run.fingerprint_of("tasks"),
         "learning": experiment.sft,

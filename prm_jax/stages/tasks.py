@@ -43,6 +43,7 @@ def tasks(experiment: Experiment, run_dir: str, export: str | None = None) -> No
     if export and epath.Path(export).is_file():
         raise UserError(f"--export={export} is a file: give a folder, which need not be there")
     run = RunDirectory(run_dir)
+    run.check("label", labels=experiment.labels)
     configuration = {"label": run.fingerprint_of("label"), "text": experiment.text, "pretrained": experiment.pretrained}
     if others := experiment.mixed_with:
         configuration["mixed_with"] = {other: RunDirectory(other).fingerprint_of("label") for other in others}
