@@ -16,7 +16,7 @@ from typing import Any
 
 from etils import epath
 
-from prm_jax.errors import UserError
+from prm_jax.errors import UserError, is_full_disk
 from prm_jax.parallel.processes import is_first, meet
 
 _CONFIGURATION = "configuration.json"
@@ -73,7 +73,7 @@ class RunDirectory:
           alone: whether the first host does the work, and the others wait for it.
 
         Raises:
-          UserError: if the folder holds this stage for another configuration.
+          UserError: if the folder holds this stage for another configuration, or cannot be made.
         """
         folder = self.folder(name)
         plain = resolved(configuration)
@@ -174,7 +174,12 @@ class RunDirectory:
         """Marks the folder with the configuration, or finds it marked with another one."""
         mark = folder / _CONFIGURATION
         if not mark.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                if is_full_disk(error):
+                    raise
+                raise UserError(f"{folder} cannot be made ({error.strerror}): choose another {flag}") from error
             write_json(mark, plain)
             return
         held = json.loads(mark.read_text())
