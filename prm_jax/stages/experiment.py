@@ -31,8 +31,8 @@ def guided_name(method: str) -> str:
     return f"sft_{method}"
 
 
-TAKEN = ("sft", "prm", "orm", "base", "base_few_shot", *map(guided_name, METHODS))
-"""What else of a run is called by a name as arms are: networks, rows of the result table, folders of `evaluate/`."""
+TAKEN = ("sft", "prm", "base", "base_few_shot", *map(guided_name, METHODS))
+"""The rows of the result table and folders of `evaluate/` that are no arms."""
 
 
 @dataclasses.dataclass(frozen=True)
