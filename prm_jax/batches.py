@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from prm_jax.errors import UserError
+
 
 class TokenBatch(NamedTuple):
     """Rows of token sequences, packed or one to a row. Nothing is shifted; losses shift.
@@ -50,9 +52,18 @@ OPEN_ROWS = 64
 
 
 def pack_batch(programs: Iterable[tuple[np.ndarray, np.ndarray]], length: int) -> TokenBatch:
-    """The programs of at most `length` tokens as packed rows; the arguments are those of `pack_rows`."""
-    rows = pack_rows((each for each in programs if len(each[0]) <= length), length, OPEN_ROWS)
-    return TokenBatch(*np.stack(list(rows), axis=1))
+    """The programs of at most `length` tokens as packed rows; the arguments are those of `pack_rows`.
+
+    Raises:
+      UserError: there is none.
+    """
+    rows = list(pack_rows((each for each in programs if len(each[0]) <= length), length, OPEN_ROWS))
+    if not rows:
+        raise UserError(
+            f"no program of at most {length} tokens, its prompt included, is left to learn from: raise "
+            "TextConfig.max_length, or leave fewer programs out"
+        )
+    return TokenBatch(*np.stack(rows, axis=1))
 
 
 def pack_rows(programs: Iterable[tuple[np.ndarray, np.ndarray]], length: int, open_rows: int) -> Iterator[np.ndarray]:

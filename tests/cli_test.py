@@ -165,6 +165,23 @@ def test_a_program_that_is_not_there(refused):
     assert "/no/such.py" in refused("score", "/no/such.py", "--problem=x", *TINY)
 
 
+def test_a_program_that_is_no_text(refused, tmp_path):
+    assert f"'{tmp_path}'" in refused("score", str(tmp_path), "--problem=x", *TINY)
+    (tmp_path / "latin.py").write_bytes("é = 1\n".encode("latin-1"))
+    assert "in UTF-8" in refused("score", str(tmp_path / "latin.py"), "--problem=x", *TINY)
+
+
+@pytest.mark.parametrize("place", [__file__, "/proc/x"])
+def test_a_run_directory_that_cannot_be_made(capsys, place):
+    assert cli.main(["label", *TINY, f"--run_dir={place}"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"{place}/label cannot be made" in error and "another --run_dir" in error
+
+
+def test_an_export_onto_a_file(refused):
+    assert f"{__file__} is a file: give --out a folder" in refused("export", f"--out={__file__}", *TINY)
+
+
 @pytest.mark.parametrize("command", [("score", __file__), ("generate",)])
 def test_a_problem_that_is_not_there(refused, command):
     error = refused(*command, "--problem=synthetic/nope", *TINY)

@@ -92,7 +92,8 @@ def test_local_tiny_shrinks_every_run_and_leaves_its_arms():
         whole, tiny = resolve(run), resolve(run, "gin/local_tiny.gin")
         assert (tiny.name, tiny.seed, tiny.arms[0].name) == (whole.name, whole.seed, whole.arms[0].name)
         assert tiny.model.layers == 2 and tiny.model.width == 32
-        assert tiny.ppo.updates == 2 and tiny.ppo.batch_size == 8
+        assert tiny.pretrained.path == "" and (tiny.sampling.stop, tiny.evaluation.stop) == ((), None)
+        assert tiny.ppo.updates == 2 and tiny.ppo.batch_size == 8 and tiny.ppo.screening == 0
         for learning in (tiny.sft, tiny.prm, tiny.orm):
             assert learning.fit.steps == learning.optimizer.total_steps == 4
         sizes = [source.count for sources in vars(tiny.problems).values() for source in sources]
@@ -220,6 +221,11 @@ def test_smollm2_is_measured_on_the_same_problems_before_and_after_training():
     assert HumanEvalSource() in resolve("gin/humaneval_smollm2.gin", "gin/data/mined.gin").mining.avoid
     assert human.ppo == small.ppo and "\ndef" in human.evaluation.stop
     assert human.sampling.stop == small.sampling.stop and small.evaluation.stop is None
+
+
+@pytest.mark.parametrize("name", ["humaneval", "jsonl", "domain", "finance", "health", "mined"])
+def test_other_problems_to_be_evaluated_on_leave_no_few_shot_prompts_of_mbpp(name):
+    assert base_policies(resolve("gin/mbpp_smollm2.gin", f"gin/data/{name}.gin")) == {"base": "evaluation"}
 
 
 def test_without_a_checkpoint_there_is_no_base_to_measure():

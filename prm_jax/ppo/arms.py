@@ -93,6 +93,8 @@ class Arm:
 
     def __post_init__(self) -> None:
         """Refuse combinations that cannot be meant."""
+        if self.name in ("", ".", "..") or "/" in self.name:
+            raise UserError(f"Arm.name is {self.name!r}; give one that a folder can have, without slashes")
         if self.scorer not in (None, "prm", "orm"):
             raise UserError(f'Arm {self.name}: scorer is {self.scorer!r}; give "prm", "orm" or None')
         if self.critic not in ("head", "prm"):

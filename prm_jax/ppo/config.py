@@ -67,7 +67,8 @@ class PpoConfig:
       in_child_tests: whether tests count for rewards whose comparison runs beside the program (`Test.in_child`); a
         policy can learn to cheat those.
       checkpoint_every: updates between checkpoints.
-      evaluate_every: updates between calls of the stage's evaluation; 0 never evaluates.
+      evaluate_every: updates between calls of the stage's evaluation, which is called before the first update and after
+        the last one too; 0 leaves it at these.
       rollout_chunks: parts into which a rollout's prompts are cut. While the devices sample a part, each host verifies
         the part before it; the programs are the same, up to near ties.
       one_step_off: whether a rollout is sampled before the update before it, so that all of its verification runs

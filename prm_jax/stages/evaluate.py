@@ -31,7 +31,7 @@ from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.parallel.hosts import divided
 from prm_jax.parallel.processes import is_first
 from prm_jax.report.table import results_table
-from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.experiment import Experiment, guided_name
 from prm_jax.stages.guided import guided_policy, scorer_of
 from prm_jax.stages.label import labelled_programs
 from prm_jax.stages.pretrained import first_policy
@@ -75,6 +75,7 @@ class Policy:
 def evaluate(experiment: Experiment, run_dir: str) -> None:
     """Evaluates all policies that are there, and the PRM, into `<run_dir>/evaluate/…`, and prints the table."""
     run = RunDirectory(run_dir)
+    run.check("tasks", pretrained={"chat": experiment.pretrained.chat})
     for method in experiment.guided.evaluated:
         check_varied(method, experiment.evaluation.temperature == 0)
     policies = [Policy(name, None, part) for name, part in base_policies(experiment).items()]
@@ -148,11 +149,6 @@ def base_policies(experiment: Experiment) -> dict[str, str]:
     if not experiment.pretrained.path:
         return {}
     return {"base": "evaluation"} | ({"base_few_shot": "few_shot"} if experiment.problems.few_shot else {})
-
-
-def guided_name(method: str) -> str:
-    """What the SFT policy is called when it is guided."""
-    return f"sft_{method}"
 
 
 def _evaluate_policy(experiment: Experiment, run: RunDirectory, policy: Policy, folder: epath.Path) -> dict[str, Any]:
@@ -239,9 +235,19 @@ def _evaluate_prm(experiment: Experiment, run: RunDirectory, folder: epath.Path)
 
 
 def _own_programs(experiment: Experiment, run: RunDirectory) -> list[LabelledProgram]:
-    """Programs that the SFT policy wrote for held-out problems, labelled by the interpreter."""
+    """Programs that the SFT policy wrote for held-out problems, labelled by the interpreter.
+
+    Raises:
+      UserError: it was evaluated on a problem that is not among those of the experiment.
+    """
     problems = {problem.id: problem for problem in problems_of(experiment.problems, "evaluation")}
-    samples = read_samples(run.folder("evaluate/sft"))
+    folder = run.folder("evaluate/sft")
+    samples = read_samples(folder)
+    if missing := [sample.problem_id for sample in samples if sample.problem_id not in problems]:
+        raise UserError(
+            f"{folder} holds programs for {missing[0]}, which is not among the evaluation problems: give those that "
+            "SFT was evaluated on, or delete the folder to evaluate it again"
+        )
     per_problem = experiment.evaluation.samples_per_problem
     chosen = [s for index, s in enumerate(samples) if index % per_problem < OWN_SAMPLES_PER_PROBLEM]
     with Sandbox(experiment.sandbox) as sandbox:

@@ -11,7 +11,7 @@ import dataclasses
 from prm_jax.errors import UserError
 from prm_jax.evaluation.samples import EvaluationConfig
 from prm_jax.execution.sandbox import SandboxConfig
-from prm_jax.guided.config import GuidedConfig
+from prm_jax.guided.config import METHODS, GuidedConfig
 from prm_jax.labelling.label import LabelConfig
 from prm_jax.labelling.prefix_search import PrefixSearchConfig
 from prm_jax.mining.config import MiningConfig
@@ -24,6 +24,15 @@ from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.text.chat import ChatConfig
 from prm_jax.training.loop import FitConfig
 from prm_jax.training.optimizer import OptimizerConfig
+
+
+def guided_name(method: str) -> str:
+    """What the SFT policy is called when it is guided."""
+    return f"sft_{method}"
+
+
+TAKEN = ("sft", "prm", "base", "base_few_shot", *map(guided_name, METHODS))
+"""The rows of the result table and folders of `evaluate/` that are no arms."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +149,9 @@ class Experiment:
     Attributes:
       name: what its tasks and, unless told otherwise, its run directory are called.
       mixed_with: run directories with a finished `label`, whose labelled programs the reward models learn from as well.
-      prm_without: operators whose programs the PRM is not trained on; it is judged on them all the same. The rest are
-        the parts that stages read, each documented in its own class.
+      prm_without: operators whose programs the PRM is not trained on; it is judged on them all the same.
+      arms: of different names, none of them in `TAKEN`. The rest are the parts that stages read, each documented in its
+        own class.
     """
 
     name: str
@@ -172,3 +182,9 @@ class Experiment:
         object.__setattr__(self, "prm_without", tuple(self.prm_without))
         if self.seed < 0:
             raise UserError(f"Experiment.seed is {self.seed}; give 0 or more")
+        names = [arm.name for arm in self.arms]
+        for name in names:
+            if name in TAKEN:
+                raise UserError(f"an arm is called {name!r}, as is another part of a run: give Arm.name another value")
+            if names.count(name) > 1:
+                raise UserError(f"{names.count(name)} arms are called {name!r}: give each an Arm.name of its own")

@@ -36,10 +36,12 @@ def export(experiment: Experiment, run_dir: str, out: str, network: str = "sft",
       dtype: of the weights, `"float32"` or `"bfloat16"`.
 
     Raises:
-      UserError: the network is not trained, the folder is not empty, no published family is built alike, or
+      UserError: the network is not trained, the folder is a file or not empty, no published family is built alike, or
         JAX has no CPU device.
     """
     run, folder = RunDirectory(run_dir), epath.Path(out)
+    if folder.is_file():
+        raise UserError(f"{out} is a file: give --out a folder that is still to be made")
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{out} is not empty: give --out a folder that is still to be made")
     mesh, tokenizer = _host(), load_tokenizer(run)

@@ -23,6 +23,7 @@ from prm_jax.labelling.labelled_program import LabelledProgram
 from prm_jax.labelling.splice import Edit
 from prm_jax.problems.problem import Problem, Test
 from prm_jax.stages.experiment import Experiment
+from prm_jax.stages.problem_record import as_recorded, write_record
 from prm_jax.stages.problem_sets import held_out, problems_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.training.progress import Progress
@@ -71,15 +72,17 @@ def problems_for(experiment: Experiment, run: RunDirectory, part: str) -> tuple[
 
 
 def practice_problems(experiment: Experiment, run: RunDirectory) -> tuple[Problem, ...]:
-    """RL's problems, with the generated tests that they gained when they were labelled.
+    """RL's problems, in the order that the exported prompts count in, with the generated tests that labelling found.
 
     Raises:
-      UserError: as `labelled_programs`.
+      UserError: as `labelled_programs`; or the problems are others than those of the exported prompts.
     """
     gained: dict[str, tuple[Test, ...]] = {}
     for path in _files(run, TESTS):
         gained |= read_tests(path)
-    return tuple(each.with_tests(gained.get(each.id, ())) for each in problems_for(experiment, run, "practice"))
+    run.record_of("tasks")
+    practice = as_recorded(run.folder("tasks"), problems_for(experiment, run, "practice"))
+    return tuple(each.with_tests(gained.get(each.id, ())) for each in practice)
 
 
 def labelled_programs(run: RunDirectory, split: str) -> list[LabelledProgram]:
@@ -137,6 +140,7 @@ def _label(experiment: Experiment, folder: epath.Path) -> dict[str, Any]:
         for problem_id, reason in card["skipped"].items():
             print(f"label: {problem_id} left out: {reason}")
         summary |= {f"{family}_programs": card["programs"], f"{family}_problems": card["problems"]}
+    write_record(folder, problems_of(experiment.problems, "practice"))
     return summary
 
 

@@ -12,17 +12,20 @@ from prm_jax.labelling.labelled_program import Label, LabelledProgram
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.prm import train_scorer, validation_programs
 from prm_jax.stages.run_directory import RunDirectory
-from prm_jax.stages.workbench import load_policy, load_tokenizer, mesh_of, model_config, save_params
+from prm_jax.stages.workbench import check_tasks, load_policy, load_tokenizer, mesh_of, model_config, save_params
 from prm_jax.training.data import load_rows
 
 
 def orm(experiment: Experiment, run_dir: str) -> None:
     """Trains the ORM into `<run_dir>/orm`."""
     run = RunDirectory(run_dir)
+    check_tasks(experiment, run)
     configuration = {
         "sft": run.fingerprint_of("sft"),
         "learning": experiment.orm,
         "lora": experiment.model.lora,
+        "reads_surprise": experiment.model.reads_surprise,
+        "dtype": experiment.model.dtype,
         "seed": experiment.seed,
     }
     run.stage("orm", configuration, functools.partial(_orm, experiment, run))

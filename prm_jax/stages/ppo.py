@@ -25,9 +25,11 @@ from prm_jax.ppo.verify import verify
 from prm_jax.stages.controls import control
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import practice_problems
+from prm_jax.stages.problem_sets import sources_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.screening import screen, screened_prompts
 from prm_jax.stages.workbench import (
+    check_tasks,
     host_journal,
     load_policy,
     load_scorer,
@@ -46,6 +48,7 @@ def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
     if not arms:
         names = ", ".join(each.name for each in experiment.arms) or "none"
         raise UserError(f"no arm {arm or ''!r} in this experiment (it has {names}): give one of gin/ablations/ too")
+    check_tasks(experiment, run)
     if experiment.ppo.screening and any(each.control != "sft_more" for each in arms):
         screen(experiment, run)
     for each in arms:
@@ -54,7 +57,7 @@ def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
             "arm": each,
             "ppo": experiment.ppo,
             "lora": experiment.model.lora,
-            "practice": experiment.problems.practice,
+            "practice": sources_of(experiment.problems, "practice"),
             "labels": experiment.labels,
             "text": experiment.text,
             "dtype": experiment.model.dtype,
@@ -63,7 +66,11 @@ def ppo(experiment: Experiment, run_dir: str, arm: str | None = None) -> None:
         if each.scorer:
             configuration["scorer"] = run.fingerprint_of(each.scorer)
         if each.control:
-            configuration |= {"learning": experiment.sft}
+            configuration |= {
+                "learning": experiment.sft,
+                "validation": experiment.problems.validation,
+                "sampling": experiment.sampling,
+            }
         work = control if each.control else _ppo
         run.stage(f"ppo/{each.name}", configuration, functools.partial(work, experiment, run, each))
 

@@ -30,8 +30,10 @@ from prm_jax.parallel.shardings import shard_batch
 from prm_jax.stages.experiment import Experiment, LearningConfig
 from prm_jax.stages.label import labelled_programs
 from prm_jax.stages.own_programs import own_rows
+from prm_jax.stages.problem_sets import sources_of
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
+    check_tasks,
     host_batches,
     load_policy,
     load_tokenizer,
@@ -60,16 +62,24 @@ VALIDATION_PROGRAMS = 512
 def prm(experiment: Experiment, run_dir: str) -> None:
     """Trains the PRM into `<run_dir>/prm` and its blind twin into `<run_dir>/prm_blind`."""
     run = RunDirectory(run_dir)
+    check_tasks(experiment, run)
     configuration = {
         "sft": run.fingerprint_of("sft"),
         "policies": {name: run.fingerprint_of(name) for name in experiment.prm_samples.policies},
         "learning": experiment.prm,
         "lora": experiment.model.lora,
+        "reads_surprise": experiment.model.reads_surprise,
+        "dtype": experiment.model.dtype,
         "labels": experiment.labels,
         "samples": experiment.prm_samples,
         "without": experiment.prm_without,
         "seed": experiment.seed,
     }
+    if experiment.prm_samples.problems:
+        configuration |= {
+            "practice": sources_of(experiment.problems, "practice"),
+            "sampling": experiment.sampling,
+        }
     run.stage("prm", configuration, functools.partial(_prm, experiment, run))
     run.stage("prm_blind", configuration, functools.partial(_blind, experiment, run))
 

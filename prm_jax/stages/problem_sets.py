@@ -1,7 +1,7 @@
 """The problems of an experiment, by the end they serve.
 
 The stages call `problems_of`; the set, not the source, decides a problem's split, and no problem serves two
-of training, validation and evaluation.
+of training, validation and evaluation. Few-shot prompts are the evaluation's problems once more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 
 from prm_jax.errors import UserError
 from prm_jax.problems.problem import Problem
-from prm_jax.problems.sources import load_all
+from prm_jax.problems.sources import Source, load_all
 from prm_jax.stages.experiment import ProblemSets
 
 SPLITS = {
@@ -39,12 +39,18 @@ def problems_of(sets: ProblemSets, part: str, apart: bool = False) -> tuple[Prob
       The problems, each with the split that the set stands for.
 
     Raises:
-      UserError: if the set is empty, or a problem serves two of training, validation and evaluation.
+      UserError: if the set is empty, a problem serves two of training, validation and evaluation, or few-shot prompts
+        are of other problems than the evaluation's.
     """
     problems = _load_part(sets, part) if apart else _load(sets)[part]
     if not problems:
         raise UserError(f"the experiment has no {part} problems: bind ProblemSets.{part} to a problem source")
     return problems
+
+
+def sources_of(sets: ProblemSets, part: str) -> tuple[Source, ...]:
+    """The sources of `problems_of`."""
+    return getattr(sets, part) or (sources_of(sets, _STANDS_FOR[part]) if part in _STANDS_FOR else ())
 
 
 def held_out(sets: ProblemSets) -> tuple[Problem, ...]:
@@ -89,4 +95,10 @@ def _load(sets: ProblemSets) -> dict[str, tuple[Problem, ...]]:
                 f"{len(shared)} {part} problems are also {use} ({', '.join(shared[:3])}): "
                 "give the sets different splits"
             )
+    asked, shown = ({problem.id for problem in loaded[part]} for part in ("evaluation", "few_shot"))
+    if shown and (odd := sorted(shown ^ asked)):
+        raise UserError(
+            f"few_shot and evaluation differ in {len(odd)} problems ({', '.join(odd[:3])}), and their results are to "
+            "be compared: bind both to the same problems, or ProblemSets.few_shot to ()"
+        )
     return loaded

@@ -16,7 +16,7 @@ from typing import Any
 
 from etils import epath
 
-from prm_jax.errors import UserError
+from prm_jax.errors import UserError, is_full_disk
 from prm_jax.parallel.processes import is_first, meet
 
 _CONFIGURATION = "configuration.json"
@@ -73,7 +73,7 @@ class RunDirectory:
           alone: whether the first host does the work, and the others wait for it.
 
         Raises:
-          UserError: if the folder holds this stage for another configuration.
+          UserError: if the folder holds this stage for another configuration, or cannot be made.
         """
         folder = self.folder(name)
         plain = resolved(configuration)
@@ -129,11 +129,21 @@ class RunDirectory:
 
     def is_done_for(self, stage: str, **configuration: Any) -> bool:
         """Whether the stage has been finished here with these entries of its configuration, whatever the others."""
-        if not self.is_done(stage):
-            return False
-        held = json.loads((self.folder(stage) / _CONFIGURATION).read_text())
-        given = json.loads(json.dumps(resolved(configuration)))
-        return all(held.get(name) == value for name, value in given.items())
+        return self.is_done(stage) and not self._changed(stage, configuration)
+
+    def check(self, stage: str, **configuration: Any) -> None:
+        """Refuses a stage that was finished here with other entries of its configuration, whatever the others.
+
+        A fingerprint tells later stages which configuration it was finished with, not whether it is the one at hand.
+
+        Raises:
+          UserError: some differ; of a dictionary only the keys that are given count.
+        """
+        if self.is_done(stage) and (changed := self._changed(stage, configuration)):
+            raise UserError(
+                f"{self.folder(stage)} was made with another configuration (it differs in {', '.join(changed)}): give "
+                "that one, or choose another --run_dir"
+            )
 
     def copy_stage(self, stage: str, path: str, without: str) -> None:
         """Makes a stage that is finished here a finished stage of the run directory at `path`.
@@ -154,11 +164,22 @@ class RunDirectory:
             _copy(folder, other.folder(stage), {_CONFIGURATION, _DONE, without})
             write_json(other.folder(stage) / _DONE, record)
 
+    def _changed(self, stage: str, configuration: dict[str, Any]) -> list[str]:
+        """Dotted names of these entries in which the configuration of a stage differs, at most four."""
+        held = json.loads((self.folder(stage) / _CONFIGURATION).read_text())
+        given = json.loads(json.dumps(resolved(configuration)))
+        return _differences(_part_of(held, given), given)
+
     def _claim(self, name: str, folder: epath.Path, plain: dict[str, Any], flag: str = "--run_dir") -> None:
         """Marks the folder with the configuration, or finds it marked with another one."""
         mark = folder / _CONFIGURATION
         if not mark.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                if is_full_disk(error):
+                    raise
+                raise UserError(f"{folder} cannot be made ({error.strerror}): choose another {flag}") from error
             write_json(mark, plain)
             return
         held = json.loads(mark.read_text())
@@ -219,6 +240,13 @@ def _differences(held: Any, given: Any, name: str = "") -> list[str]:
         ]
         return found[:4]
     return [] if held == json.loads(json.dumps(given)) else [name]
+
+
+def _part_of(held: Any, given: Any) -> Any:
+    """Of nested dictionaries the entries that another one has too."""
+    if isinstance(held, dict) and isinstance(given, dict):
+        return {key: _part_of(held.get(key), value) for key, value in given.items()}
+    return held
 
 
 def _say(line: str) -> None:

@@ -28,17 +28,18 @@ def score(experiment: Experiment, run_dir: str, file: str, problem: str) -> None
       run_dir: its run directory, with a trained PRM.
       file: the program.
       problem: id of a problem of the experiment.
+
+    Raises:
+      UserError: the program cannot be read or judged, or there is no such problem or no PRM.
     """
-    path = epath.Path(file)
-    if not path.exists():
-        raise UserError(f"no program {file!r}: give the path of a Python file")
+    text = _read(file)
     run = RunDirectory(run_dir)
     found = find_problem(experiment.problems, problem)
     tokenizer = load_tokenizer(run)
     model = model_config(experiment, tokenizer)
     with mesh_of(experiment) as mesh, Sandbox(experiment.sandbox) as sandbox:
         scorer = token_scorer(load_scorer(experiment, run, "prm", model, mesh), model)
-        (row,) = label_samples([(found, path.read_text())], sandbox, experiment.labels)
+        (row,) = label_samples([(found, text)], sandbox, experiment.labels)
         if row is None:
             raise UserError(
                 f"the sandbox could not judge {file!r} twice alike: repeat the command, or mend the program"
@@ -47,6 +48,16 @@ def score(experiment: Experiment, run_dir: str, file: str, problem: str) -> None
     print(f"{found.id}: {found.prompt}\n")
     print("\n".join(_lines(scored)))
     print(f"\nverdict on the visible tests: {row.outcome}")
+
+
+def _read(file: str) -> str:
+    path = epath.Path(file)
+    if not path.is_file():
+        raise UserError(f"no program {file!r}: give the path of a Python file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file!r} cannot be read ({error}): give a Python file in UTF-8") from error
 
 
 def _lines(scored: ScoredProgram) -> list[str]:

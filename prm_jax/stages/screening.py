@@ -19,6 +19,7 @@ from prm_jax.parallel.processes import is_first
 from prm_jax.stages.attempts import attempts
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import practice_problems
+from prm_jax.stages.problem_sets import sources_of
 from prm_jax.stages.run_directory import RunDirectory, write_json
 from prm_jax.training.data import load_prompts
 
@@ -39,7 +40,7 @@ def screen(experiment: Experiment, run: RunDirectory) -> None:
         "samples": config.screening,
         "temperature": config.temperature,
         "in_child_tests": config.in_child_tests,
-        "practice": experiment.problems.practice,
+        "practice": sources_of(experiment.problems, "practice"),
         "labels": experiment.labels,
         "sampling": experiment.sampling,
         "text": experiment.text,

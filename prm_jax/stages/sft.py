@@ -20,6 +20,7 @@ from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.pretrained import first_policy
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.workbench import (
+    check_tasks,
     frozen_parts,
     host_batches,
     load_tokenizer,
@@ -30,7 +31,7 @@ from prm_jax.stages.workbench import (
     validation_pass_rate,
 )
 from prm_jax.training.data import load_rows
-from prm_jax.training.loop import fit
+from prm_jax.training.loop import FitResult, fit
 from prm_jax.training.losses import predicted, sft_loss
 from prm_jax.training.optimizer import make_optimizer
 from prm_jax.training.step import BoundStep, LossFn, make_train_step
@@ -39,6 +40,7 @@ from prm_jax.training.step import BoundStep, LossFn, make_train_step
 def sft(experiment: Experiment, run_dir: str) -> None:
     """Trains a random policy, that of a published checkpoint or its adapters, until validation stops improving."""
     run = RunDirectory(run_dir)
+    check_tasks(experiment, run)
     configuration = {
         "tasks": run.fingerprint_of("tasks"),
         "learning": experiment.sft,
@@ -69,6 +71,11 @@ def demonstration_batches(run: RunDirectory, batch_size: int, seed: int) -> Call
     return lambda start: host_batches(rows, batch_size, seed, start)
 
 
+def kept_step(result: FitResult) -> float:
+    """The step of the parameters that were kept: the first with the best pass@1, which no later one improved."""
+    return next(row["step"] for row in result.history if row["pass_at_1"] == result.best)
+
+
 def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
     learning, seed = experiment.sft, experiment.seed
     tokenizer = load_tokenizer(run)
@@ -97,12 +104,11 @@ def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
         )
     save_params(folder, result.best_params)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(whole(result.best_params, still)))
-    best = max(result.history, key=lambda row: row["pass_at_1"])
     return {
         "parameters": parameters,
         "steps": result.steps,
-        "best_step": best["step"],
-        "validation_pass_at_1": best["pass_at_1"],
+        "best_step": kept_step(result),
+        "validation_pass_at_1": result.best,
         "stopped_early": result.stopped_early,
         "curve": [[row["step"], row["pass_at_1"]] for row in result.history],
     }

@@ -18,6 +18,7 @@ from prm_jax.parallel.processes import is_first
 from prm_jax.stages.experiment import Experiment
 from prm_jax.stages.label import dataset_folder, families, judged_family, labelled_programs
 from prm_jax.stages.pretrained import pretrained_config, tokenizer_at
+from prm_jax.stages.problem_record import as_recorded, write_record
 from prm_jax.stages.problem_sets import held_out, problems_of
 from prm_jax.stages.run_directory import RunDirectory, write_json
 from prm_jax.text.pretrained import PretrainedTokenizer, load_tokenizer
@@ -36,11 +37,13 @@ def tasks(experiment: Experiment, run_dir: str, export: str | None = None) -> No
       export: gets all that later stages read, as a run directory to go on in where there is no TensorFlow.
 
     Raises:
-      UserError: if `label` is not finished, or a folder was made with another configuration.
+      UserError: if `label` is not finished or was made from other problems, or a folder was made with another
+        configuration.
     """
     if export and epath.Path(export).is_file():
         raise UserError(f"--export={export} is a file: give a folder, which need not be there")
     run = RunDirectory(run_dir)
+    run.check("label", labels=experiment.labels)
     configuration = {"label": run.fingerprint_of("label"), "text": experiment.text, "pretrained": experiment.pretrained}
     if others := experiment.mixed_with:
         configuration["mixed_with"] = {other: RunDirectory(other).fingerprint_of("label") for other in others}
@@ -86,6 +89,7 @@ def serve(run_dir: str) -> tuple[str, ...]:
 def _tasks(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:
     from prm_jax.tasks.export import export_prompts, export_rows
 
+    practice = as_recorded(run.folder("label"), problems_of(experiment.problems, "practice"))
     tokenizer = _tokenizer(experiment)
     tokenizer.save(folder / "tokenizer.json")
     names = {"demonstrations": experiment.name, "others": f"{experiment.name}_others"}
@@ -104,7 +108,7 @@ def _tasks(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dic
     prm = export_rows(f"{judged}_prm", "train", length, "prm", folder / "prm")
     blind = export_rows(f"{judged}_prm_blind", "train", length, "prm", folder / "prm_blind")
     orm = export_rows(f"{judged}_orm", "train", length, "orm", folder / "orm")
-    practice = problems_of(experiment.problems, "practice")
+    write_record(folder, practice)
     prompts = export_prompts(practice, tokenizer, folder / "prompts", experiment.text.max_prompt, experiment.name)
     metas = {"sft": sft, "prm": prm, "prm_blind": blind, "orm": orm, "prompts": prompts}
     return {"vocabulary": tokenizer.vocab_size} | {f"{name}_rows": meta["rows"] for name, meta in metas.items()}

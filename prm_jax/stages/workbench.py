@@ -64,6 +64,15 @@ def load_tokenizer(run: RunDirectory) -> BpeTokenizer | PretrainedTokenizer:
     return pretrained.load_tokenizer(run.folder("tasks") / "tokenizer.json")
 
 
+def check_tasks(experiment: Experiment, run: RunDirectory) -> None:
+    """Refuses tasks that were made for rows of other lengths, or prompts of another form.
+
+    Raises:
+      UserError: they were.
+    """
+    run.check("tasks", text=experiment.text, pretrained={"chat": experiment.pretrained.chat})
+
+
 def model_config(experiment: Experiment, tokenizer: Tokenizer) -> ModelConfig:
     """The experiment's model, or that of the checkpoint it starts from, with its tokenizer's vocabulary."""
     if experiment.pretrained.path:

@@ -32,6 +32,12 @@ def test_impossible_arms_are_refused(fields):
         Arm("x", **fields)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a"])
+def test_a_name_that_is_no_folders_is_refused(name):
+    with pytest.raises(UserError, match=r"^Arm\.name is '.*give one that a folder can have"):
+        Arm(name)
+
+
 def test_quality_is_off_by_default_and_added_to_any_rule():
     assert Arm().rule == rewards.Outcome()
     arm = Arm("x", rewards.PrmMean(), "prm", quality=Quality())

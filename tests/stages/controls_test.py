@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from prm_jax.batches import PromptBatch
+from prm_jax.errors import UserError
 from prm_jax.sampling.sample import Completions
 from prm_jax.stages.controls import sft_rows
 
@@ -18,6 +19,8 @@ def test_own_programs_become_rows_with_labels_on_what_was_sampled():
     # The second is longer than a row; the others do not fit into one.
     np.testing.assert_array_equal(rows.tokens, [[1, 5, 11, 2, 0, 0], [1, 8, 15, 2, 0, 0]])
     np.testing.assert_array_equal(rows.labels, [[0, 0, 1, 1, 0, 0]] * 2)
+    with pytest.raises(UserError, match="^no program of at most 3 tokens.*is left to learn from: raise TextConfig"):
+        sft_rows(prompts, written, np.array([True, True, True]), length=3)
     (packed,) = sft_rows(prompts, written, np.array([True, False, True]), length=9).segments
     np.testing.assert_array_equal(packed, [1, 1, 1, 1, 2, 2, 2, 2, 0])
 

@@ -8,6 +8,7 @@ from prm_jax.problems.problem import Test
 from prm_jax.problems.synthetic import SyntheticSource
 from prm_jax.stages.experiment import Experiment, ProblemSets
 from prm_jax.stages.label import labelled_programs, practice_problems, problems_for
+from prm_jax.stages.problem_record import write_record
 from prm_jax.stages.problem_sets import problems_of
 from prm_jax.stages.run_directory import RunDirectory
 
@@ -23,6 +24,9 @@ def test_practice_has_the_tests_that_its_problems_gained(tmp_path):
     held_out = problems_of(SETS, "evaluation")[0].id
     tests = {before[1].id: gained, held_out: gained}
     run.stage("label", {}, lambda folder: write_tests(folder / "demonstrations" / TESTS, tests) or {})
+    with pytest.raises(UserError, match="no finished stage 'tasks'"):
+        practice_problems(experiment, run)
+    run.stage("tasks", {}, lambda folder: write_record(folder, before) or {})
     after = practice_problems(experiment, run)
     assert after[0] == before[0] and after[2] == before[2]
     assert after[1].visible_tests == before[1].visible_tests + gained

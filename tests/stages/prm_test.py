@@ -47,5 +47,7 @@ def test_rows_without_an_operator():
     assert ends == [right, right, wrong]
     bare = rows_without(programs, ("off_by_one", "wrong_start"), tokenizer, 40, prompt=False)
     assert tokenizer.decode(bare.tokens[bare.segments > 0]) == "\na = 1\n"
+    with pytest.raises(UserError, match="no program of at most 40 tokens.*or leave fewer programs out"):
+        rows_without(programs, ("off_by_one", "wrong_start", "reference"), tokenizer, 40, prompt=True)
     with pytest.raises(UserError, match="off_by_two.*off_by_one"):
         rows_without(programs, ("off_by_two",), tokenizer, 40, prompt=True)

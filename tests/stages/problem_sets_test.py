@@ -1,5 +1,7 @@
 """Which problem serves which end: the set decides the split, and nothing trained on is ever evaluated on."""
 
+import dataclasses
+
 import pytest
 
 from prm_jax.errors import UserError
@@ -47,6 +49,15 @@ def test_a_problem_on_both_sides_is_refused(trained, held_out):
 def test_no_problem_chooses_checkpoints_and_judges_policies(judged):
     with pytest.raises(UserError, match=f"^5 {judged} problems are also used for validation "):
         problems_of(ProblemSets(demonstrations=(TRAIN,), validation=(TEST,), **{judged: (TEST,)}), judged)
+
+
+def test_few_shot_prompts_are_of_the_problems_that_are_evaluated():
+    problems_of(dataclasses.replace(SETS, few_shot=(TEST,)), "evaluation")
+    fewer = SyntheticSource("test", 4, 2, 2)
+    left_out = TEST.load()[4].id
+    for judged in ({"few_shot": (fewer,)}, {"few_shot": (TEST,), "evaluation": (fewer,)}):
+        with pytest.raises(UserError, match=rf"^few_shot and evaluation differ in 1 problems \({left_out}\)"):
+            problems_of(dataclasses.replace(SETS, **judged), "validation")
 
 
 def test_a_set_is_loaded_alone_where_the_sets_are_known_to_lie_apart():

@@ -71,6 +71,15 @@ def test_a_stage_is_done_for_a_part_of_its_configuration(run):
     assert not run.is_done_for("sft", learning=Inner(rate=0.25)) and not run.is_done_for("sft", more=1)
 
 
+def test_a_finished_stage_is_checked_for_a_part_of_its_configuration(run):
+    run.check("sft", learning=Inner(rate=0.25))  # Whether it has to be there is another question.
+    run.stage("sft", {"learning": Inner(), "seed": 0}, lambda folder: {})
+    run.check("sft", learning=Inner())
+    run.check("sft", learning={"sizes": (1, 2)}, seed=0)
+    with pytest.raises(UserError, match=r"sft was made .* \(it differs in learning\.sizes, seed\): give that one"):
+        run.check("sft", learning={"sizes": (1, 3)}, seed=1)
+
+
 def test_half_done_work_goes_on_in_its_folder(run):
     def die(folder):
         (folder / "checkpoint").write_text("half")

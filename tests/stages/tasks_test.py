@@ -9,12 +9,14 @@ import pytest
 from prm_jax.errors import UserError
 from prm_jax.execution.sandbox import SandboxConfig
 from prm_jax.labelling.label import LabelConfig
+from prm_jax.problems.jsonl import JsonlSource, to_line
 from prm_jax.problems.synthetic import SyntheticSource
 from prm_jax.stages.experiment import Experiment, ProblemSets, TextConfig
-from prm_jax.stages.label import label
+from prm_jax.stages.label import label, practice_problems
+from prm_jax.stages.problem_sets import _load, _load_part
 from prm_jax.stages.run_directory import RunDirectory
 from prm_jax.stages.tasks import serve, tasks
-from prm_jax.training.data import load_meta
+from prm_jax.training.data import load_meta, load_prompts
 
 pytestmark = pytest.mark.slow
 
@@ -89,3 +91,28 @@ def test_a_run_is_not_taught_by_the_problems_that_judge_it(runs):
     label(judged, str(runs / "judged"))
     with pytest.raises(UserError, match="4 problems that judge this run"):
         tasks(judged, str(runs / "judged"))
+
+
+def test_prompts_are_practised_with_the_problems_that_they_were_made_from_or_not_at_all(tmp_path):
+    path, lines = tmp_path / "train.jsonl", [to_line(problem) for problem in SyntheticSource("train", 4, 2, 2).load()]
+    sets = ProblemSets((JsonlSource(str(path)),), evaluation=(SyntheticSource("test", 2, 2, 2),))
+    user, run = dataclasses.replace(experiment("user", 4, 2), problems=sets), RunDirectory(str(tmp_path / "run"))
+
+    def write(*rows):
+        path.write_text("".join(f"{row}\n" for row in rows))
+        _load.cache_clear(), _load_part.cache_clear()
+
+    write("{", *lines[1:])  # A row with a mistake is left out.
+    label(user, run.path)
+    write(*lines)
+    with pytest.raises(UserError, match=r"run/label was made from other problems .*1 differ: \S+ has joined them"):
+        tasks(user, run.path)
+    write("{", *lines[1:])
+    tasks(user, run.path)
+    served = load_prompts(run.folder("tasks") / "prompts").problem
+    made_of = [practice_problems(user, run)[index].id for index in served]
+    write("{", *reversed(lines[1:]))
+    assert [practice_problems(user, run)[index].id for index in served] == made_of
+    write(*lines)
+    with pytest.raises(UserError, match=r"run/tasks was made from other problems .*1 differ: \S+ has joined them"):
+        practice_problems(user, run)
