@@ -72,8 +72,8 @@ def demonstration_batches(run: RunDirectory, batch_size: int, seed: int) -> Call
 
 
 def kept_step(result: FitResult) -> float:
-    """The step of the parameters that were kept: the first with the best pass@1, which no later one improved."""
-    return next(row["step"] for row in result.history if row["pass_at_1"] == result.best)
+    """The step of the parameters that were kept: the first with the best pass@1; the last where there never was one."""
+    return next((row["step"] for row in result.history if row["pass_at_1"] == result.best), result.steps)
 
 
 def _sft(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What SFT says of the policy that it leaves."""
 
+import math
+
 import pytest
 
 from prm_jax.stages.sft import kept_step
@@ -15,3 +17,8 @@ def test_the_step_that_is_told_is_that_of_the_parameters_that_are_kept(min_delta
             improved.append(step)
     assert improved[-1] == kept
     assert kept_step(FitResult(None, None, course.best, tuple(history), 5, False)) == kept
+
+
+def test_the_last_step_is_told_where_no_program_had_a_verdict():
+    history = tuple({"step": step, "pass_at_1": math.nan} for step in (2, 4))
+    assert kept_step(FitResult(None, None, math.nan, history, 4, False)) == 4
