@@ -1,4 +1,4 @@
-"""PPO in a bucket: what a checkpoint depends on is there before it, and a killed run ends with the bits of one on a disk.
+"""PPO in a bucket: what a checkpoint depends on is there before it, and a killed run ends with the bits of one on disk.
 
 The sandbox is a function whose verdicts change while the run goes on, as those of a busy machine may: only the journal
 keeps the first of them.

@@ -16,7 +16,7 @@ RUN = "gs://bucket/run"
 TREE = {"weights": jnp.arange(12.0).reshape(3, 4), "key": jax.random.key(3), "seen": np.int32(5)}
 
 
-def test_checkpoints_come_back_and_the_oldest_go(bucket):
+def test_checkpoints_come_back_and_the_oldest_go(bucket, tmp_path):
     with Checkpointer(f"{RUN}/checkpoints", keep=2) as checkpoints:
         for step in (1, 2, 3):
             checkpoints.save(step, TREE | {"seen": np.int32(step)}, {"step": step})
@@ -25,6 +25,12 @@ def test_checkpoints_come_back_and_the_oldest_go(bucket):
     assert (step, int(tree["seen"]), extra) == (3, 3, {"step": 3})
     assert jnp.array_equal(tree["weights"], TREE["weights"])
     assert bucket.listdir(f"{RUN}/checkpoints") == ["2/", "3/"]
+    for name in bucket.names("bucket/run/"):  # As they are fetched; a name with a slash at its end is a folder's.
+        if not name.endswith("/"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(bucket.get(name))
+    with Checkpointer(tmp_path / "bucket/run/checkpoints") as checkpoints:
+        assert checkpoints.resume(TREE)[0] == 3
 
 
 def test_a_damaged_checkpoint_is_put_aside(bucket):
