@@ -36,8 +36,8 @@ Checkpointer.save = killed
 
 
 @pytest.fixture
-def in_bucket(command, tiny, tiny_run, tmp_path):
-    """Runs a command of the tiny configuration in the bucket, where labels and tasks are; gives what it told."""
+def stocked(tiny_run, tmp_path):
+    """A bucket with the labels and the tasks of the tiny run."""
     spec = importlib.util.spec_from_file_location("bucket", BUCKET)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -45,25 +45,30 @@ def in_bucket(command, tiny, tiny_run, tmp_path):
     for stage in ("label", "tasks"):
         for file in filter(pathlib.Path.is_file, (tiny_run / stage).rglob("*")):
             bucket.put(f"bucket/run/{file.relative_to(tiny_run)}", file.read_bytes())
+    return bucket
 
-    def run(*arguments: str, before: str = "", status: int = 0) -> tuple[str, str]:
-        before = IN_BUCKET.format(folder=str(bucket.folder)) + before
-        return command(*arguments, *tiny, f"--run_dir={RUN}", before=before, status=status)
 
-    run.bucket = bucket
+@pytest.fixture
+def run_there(command, tiny, stocked):
+    """Runs the tiny configuration in that bucket; gives stdout and stderr."""
+
+    def run(before: str = "", status: int = 0) -> tuple[str, str]:
+        before = IN_BUCKET.format(folder=str(stocked.folder)) + before
+        return command("run", *tiny, f"--run_dir={RUN}", before=before, status=status)
+
     return run
 
 
-def test_a_run_in_a_bucket_is_the_run_on_a_disk(in_bucket, tiny_run):
+def test_a_run_in_a_bucket_is_the_run_on_a_disk(run_there, stocked, tiny_run):
     """Killed behind PPO's first checkpoint, so that all of the machine's own disk is lost, and gone on with."""
-    in_bucket("run", before=KILL, status=-signal.SIGKILL)
-    _, told = in_bucket("run")
+    run_there(KILL, status=-signal.SIGKILL)
+    _, told = run_there()
     assert "ppo outcome: going on from update 1" in told
-    held = {name.removeprefix("bucket/run/") for name in in_bucket.bucket.names("bucket/run/")}
+    held = {name.removeprefix("bucket/run/") for name in stocked.names("bucket/run/")}
     for file in filter(pathlib.Path.is_file, tiny_run.rglob("*")):
         name = str(file.relative_to(tiny_run))
         if file.name == "metrics.jsonl":
-            assert in_bucket.bucket.get(f"bucket/run/{name}") == file.read_bytes(), name
+            assert stocked.get(f"bucket/run/{name}") == file.read_bytes(), name
         if not any(part in name for part in ("checkpoints/", "params/", "events.out.tfevents")):
             assert name in held
     assert not pathlib.Path("/gs").exists()
