@@ -10,7 +10,7 @@ import pytest
 from prm_jax.errors import UserError
 from prm_jax.training.checkpoint import Checkpointer
 from prm_jax.training.loop import FitConfig, fit
-from prm_jax.training.metrics import FILE_NAME
+from prm_jax.training.metrics import FILE_NAME, read_metrics
 
 RUN = "gs://bucket/run"
 TREE = {"weights": jnp.arange(12.0).reshape(3, 4), "key": jax.random.key(3), "seen": np.int32(5)}
@@ -67,3 +67,16 @@ def test_fit_resumes_in_a_bucket_to_the_bits_of_a_run_on_a_disk(toy, bucket, tmp
     resumed = fit(config, *toy.make(), toy.batches_from, directory=RUN)
     assert toy.same_bits(whole.state, resumed.state)
     assert bucket.get(f"bucket/run/{FILE_NAME}") == (tmp_path / FILE_NAME).read_bytes()
+
+
+def test_rows_are_there_when_a_checkpoint_is_asked_for(toy, bucket, monkeypatch):
+    there = {}
+    save = Checkpointer.save
+
+    def watched(checkpoints, step, *arguments):
+        there[step] = [row["step"] for row in read_metrics(RUN)]
+        save(checkpoints, step, *arguments)
+
+    monkeypatch.setattr(Checkpointer, "save", watched)
+    fit(FitConfig(steps=4, checkpoint_every=2, log_every=1), *toy.make(), toy.batches_from, directory=RUN)
+    assert there == {2: [1, 2], 4: [1, 2, 3, 4]}
