@@ -3,6 +3,7 @@
 The compiler's optimisations are off: small tests spend their time in compiling, and results do not depend on them.
 """
 
+import importlib.util
 import os
 import pathlib
 import socket
@@ -65,6 +66,16 @@ def few_mappings():
     yield
     if _MAPPINGS.exists() and _MAPPINGS.read_bytes().count(b"\n") > _MANY_MAPPINGS:
         jax.clear_caches()
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """A stand-in for what `gs://` names; nothing may come to lie below /gs, which `epath` takes its URLs for inside."""
+    spec = importlib.util.spec_from_file_location("bucket", pathlib.Path(__file__).with_name("bucket.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module.install(tmp_path / "bucket", monkeypatch)
+    assert not pathlib.Path("/gs").exists() and not pathlib.Path("gs:").exists()
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from prm_jax.errors import UserError
 from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, Verdict
+from prm_jax.spool import Spool
 
 
 def program_key(program: Program) -> str:
@@ -28,16 +30,17 @@ def program_key(program: Program) -> str:
 class Journal:
     """Verdicts by program, kept in a file; the first verdict on a program stands."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: epath.PathLike) -> None:
         """Opens or creates the file at `path`; raises `UserError` where that cannot be done."""
-        self._path = Path(path)
+        path = epath.Path(path)
         self._known: dict[str, Verdict] = {}
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._spool = Spool(path.parent, path.name)
+            self._path = self._spool.folder / path.name
             self._load()
             self._file = self._path.open("a", encoding="utf-8", buffering=1)
         except OSError as error:
-            raise UserError(f"cannot open the journal {self._path}: {error.strerror}; name a writable file") from None
+            raise UserError(f"cannot open the journal {path}: {error.strerror}; name a writable file") from None
 
     def _load(self) -> None:
         if not self._path.exists():
@@ -68,9 +71,14 @@ class Journal:
             self._known[key] = verdict
             self._file.write(json.dumps({"key": key, "verdict": _to_json(verdict)}) + "\n")
 
+    def flush(self) -> None:
+        """Puts what was recorded into the run directory where that is a bucket; call it before a checkpoint."""
+        self._spool.flush()
+
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+        self._spool.close()
 
 
 def _to_json(verdict: Verdict) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import collections
+import contextlib
 import json
 from collections.abc import Iterable
 
@@ -70,8 +71,8 @@ def corpus_files(folder: epath.PathLike) -> dict[str, epath.Path]:
 def write_corpus(folder: epath.PathLike, problems: Iterable[Problem]) -> None:
     """Writes the files of all splits, each function as it comes; a split without functions has an empty one."""
     paths = {split: corpus_path(folder, split) for split in SPLIT_BUCKETS}
-    files = {split: path.open("w") for split, path in paths.items()}
-    try:
+    with contextlib.ExitStack() as stack:
+        files = {split: stack.enter_context(path.open("w")) for split, path in paths.items()}
         for problem in problems:
             row = {
                 "id": problem.id,
@@ -80,6 +81,3 @@ def write_corpus(folder: epath.PathLike, problems: Iterable[Problem]) -> None:
                 "provenance": problem.provenance,
             }
             files[problem.split].write(json.dumps(row) + "\n")
-    finally:
-        for file in files.values():
-            file.close()

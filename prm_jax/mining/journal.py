@@ -11,12 +11,14 @@ import json
 import os
 import types
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from prm_jax.mining.functions import FileReport
 from prm_jax.mining.walk import SourceFile
 from prm_jax.problems.problem import Problem, Test
+from prm_jax.spool import Spool
 
 
 class ReportJournal:
@@ -26,10 +28,11 @@ class ReportJournal:
       known: the reports of those of the files that were noted and have not changed since, by size and time.
     """
 
-    def __init__(self, path: str | os.PathLike[str], files: Sequence[SourceFile]) -> None:
-        """Opens or creates the journal at `path`, which lies on this machine as verdicts do, for mining `files`."""
-        self._path, self._stamps = Path(path), {file.path: _stamp(file) for file in files}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: epath.PathLike, files: Sequence[SourceFile]) -> None:
+        """Opens or creates the journal at `path` for mining `files`."""
+        path = epath.Path(path)
+        self._spool = Spool(path.parent, path.name)
+        self._path, self._stamps = self._spool.folder / path.name, {file.path: _stamp(file) for file in files}
         noted = self._load()
         self.known = {file: noted[file.path] for file in files if file.path in noted}
         self._file = self._path.open("a", encoding="utf-8", buffering=1)
@@ -43,6 +46,7 @@ class ReportJournal:
     ) -> None:
         """Closes the file."""
         self._file.close()
+        self._spool.close()
 
     def note(self, file: SourceFile, report: FileReport) -> None:
         """Keeps what a file holds."""

@@ -66,6 +66,7 @@ def train(
     verify: Verify,
     directory: epath.PathLike,
     evaluate: Evaluate | None = None,
+    before_save: Callable[[], None] | None = None,
     label: str = "ppo",
     keep: int = 2,
 ) -> PpoResult:
@@ -85,6 +86,7 @@ def train(
       directory: checkpoints go to `<directory>/checkpoints`, metrics to `<directory>`.
       evaluate: `(params, step) -> metrics`; must not keep the parameters. Called every `evaluate_every` updates and
         after the last one, before the first as step 0.
+      before_save: called before each checkpoint; keeps what `verify` and `evaluate` have found.
       label: what the progress bar is called.
       keep: number of checkpoints kept.
 
@@ -109,7 +111,7 @@ def train(
         ) as learner,
     ):
         learner.start(policy_params, scorer_params)
-        run = _Run(config, arm, learner, evaluate, checkpoints)
+        run = _Run(config, arm, learner, evaluate, checkpoints, before_save)
         start = run.resume()
         if start < config.updates:
             # Before anything is written, so that a corrected configuration may have the directory.
@@ -149,15 +151,26 @@ class _Log:
         if self._timeline is not None:
             self._timeline.write(step, to_row(spans))
 
+    def flush(self) -> None:
+        self._metrics.flush()
+        if self._timeline is not None:
+            self._timeline.flush()
+
 
 class _Run:
     """One run of `train`: evaluation, checkpoints, and the order of things."""
 
     def __init__(
-        self, config: PpoConfig, arm: Arm, learner: Learner, evaluate: Evaluate | None, checkpoints: Checkpointer
+        self,
+        config: PpoConfig,
+        arm: Arm,
+        learner: Learner,
+        evaluate: Evaluate | None,
+        checkpoints: Checkpointer,
+        before_save: Callable[[], None] | None,
     ) -> None:
         self.config, self.arm, self.learner = config, arm, learner
-        self.evaluate, self.checkpoints = evaluate, checkpoints
+        self.evaluate, self.checkpoints, self.before_save = evaluate, checkpoints, before_save
         self.history: list[dict[str, float]] = []
         self.saved: int | None = None
 
@@ -198,7 +211,7 @@ class _Run:
             progress.update(done, {"pass": metrics["rollout/pass_rate"], "kl": metrics["update/kl"]})
             stopping = stop.agreed()
             if last or stopping or done % self.config.checkpoint_every == 0:
-                self._save(done)
+                self._save(done, log)
             if stopping and not last:
                 self.checkpoints.wait()
                 raise Interrupted(
@@ -219,9 +232,13 @@ class _Run:
         self.history.append({"step": step, **metrics})
         log.metrics(step, {f"evaluation/{name}": value for name, value in metrics.items()})
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int, log: _Log) -> None:
         if self.saved == step:
             return
+        # No checkpoint is there before the rows and the verdicts that it depends on.
+        log.flush()
+        if self.before_save is not None:
+            self.before_save()
         extra = {
             "arm": self.arm.name,
             "seed": self.config.seed,

@@ -11,7 +11,6 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -60,7 +59,7 @@ def _mine(experiment: Experiment, roots: tuple[str, ...], folder: epath.Path) ->
     funnel.packages.update(problem.id.split("/")[1] for problem in kept)
     (folder / PROBLEMS_FILE).write_text("".join(to_line(problem) + "\n" for problem in kept))
     write_json(folder / FUNNEL, {**funnel.plain(), "lines_per_minute": lines_per_minute})
-    pathlib.Path(folder / JOURNAL).unlink()
+    (folder / JOURNAL).unlink()
     for line in funnel.lines():
         print(f"mine: {line}")
     return {

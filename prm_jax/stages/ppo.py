@@ -103,6 +103,7 @@ def _ppo(experiment: Experiment, run: RunDirectory, arm: Arm, folder: epath.Path
             ),
             directory=folder,
             evaluate=validation_pass_rate(experiment, run, sandbox),
+            before_save=journal.flush,
             label=f"ppo {arm.name}",
         )
     save_params(folder, trainable(result.params, model))

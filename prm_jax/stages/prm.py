@@ -8,6 +8,7 @@ prompts, in as many passes; that the PRM beats it shows that the PRM reads what 
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -169,8 +170,9 @@ def _prm(experiment: Experiment, run: RunDirectory, folder: epath.Path) -> dict[
     if experiment.prm_samples.problems:
         own, blind = own_rows(experiment, run, rows.tokens.shape[1])
         if is_first():
-            with (folder / OWN_BLIND).open("wb") as file:
-                np.savez(file, **blind._asdict())
+            archive = io.BytesIO()  # Written with seeks, which a file of a bucket refuses.
+            np.savez(archive, **blind._asdict())
+            (folder / OWN_BLIND).write_bytes(archive.getvalue())
         rows = _joined(rows, own)
     return _train(experiment, run, folder, rows, experiment.prm, "prm", prompt=True)
 

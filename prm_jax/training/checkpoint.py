@@ -9,6 +9,7 @@ in the background; what is read is compared with digests of what was saved.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import time
@@ -25,6 +26,7 @@ from jaxtyping import Array
 from orbax.checkpoint import v1 as ocp
 
 from prm_jax.errors import UserError, is_full_disk
+from prm_jax.spool import is_remote
 from prm_jax.training.digest import digest
 
 _LOG = logging.getLogger(__name__)
@@ -88,6 +90,20 @@ def _checksum(metadata: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps([metadata.get(name) for name in ("leaves", "digests", "extra")]).encode())
 
 
+def _absolute(directory: epath.Path) -> epath.Path:
+    """The directory as orbax takes it, which refuses relative paths; raises UserError where it could not save there."""
+    if not is_remote(directory):
+        return directory.resolve()  # Which would take the URL of a bucket for a relative path.
+    try:
+        importlib.import_module("google.cloud.storage")
+    except ImportError:
+        raise UserError(
+            f"checkpoints in {directory} need google-cloud-storage, which is not installed: pip install it, or name "
+            "a run directory on a disk"
+        ) from None
+    return directory
+
+
 def _remove(folder: epath.Path) -> None:
     """Removes a folder into which threads of a failed save may write for a moment longer.
 
@@ -125,8 +141,11 @@ class Checkpointer:
         Args:
           directory: where they lie, `<directory>/<step>`; made by the first `save`.
           keep: number of the latest checkpoints that are kept.
+
+        Raises:
+          UserError: it is in a bucket, and what orbax asks about that is not installed.
         """
-        self.directory = epath.Path(directory).resolve()  # orbax refuses relative paths.
+        self.directory = _absolute(epath.Path(directory))
         self._keep = keep
         self._writes = False
         self._opened: ocp.training.Checkpointer | None = None

@@ -304,6 +304,7 @@ def _steps(
             progress.update(step, run.evaluate_at(step, writer))
         stopping = stop.agreed() if logs or jax.process_count() == 1 else False
         if last or stopping or run.course.stopped_early or step % config.checkpoint_every == 0:
+            writer.flush()  # A resumed run goes on with the rows up to its checkpoint.
             run.save(step)
         if stopping:
             where = run.checkpoints.directory

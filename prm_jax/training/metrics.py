@@ -13,6 +13,8 @@ from typing import Any
 from etils import epath
 from tensorboardX import SummaryWriter
 
+from prm_jax.spool import Spool
+
 FILE_NAME = "metrics.jsonl"
 
 
@@ -40,8 +42,9 @@ class StepRows:
 
     def __init__(self, path: epath.PathLike, resume_step: int) -> None:
         """Opens the file, dropping what was written after `resume_step`; 0 starts afresh."""
-        path = epath.Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        home = epath.Path(path)
+        self._spool = Spool(home.parent, home.name)
+        path = self._spool.folder / home.name
         # A run from the start writes its step 0 again.
         kept = [row for row in read_rows(path) if row["step"] <= resume_step] if resume_step else []
         # Written beside and moved, so that a kill between the two loses no line.
@@ -55,9 +58,14 @@ class StepRows:
         self._file.write(json.dumps({"step": step, **row}) + "\n")
         self._file.flush()
 
+    def flush(self) -> None:
+        """Puts the rows into the run directory where that is a bucket; call it before a checkpoint."""
+        self._spool.flush()
+
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+        self._spool.close()
 
 
 class MetricsWriter:
@@ -76,7 +84,8 @@ class MetricsWriter:
             return
         directory = epath.Path(directory)
         self._rows = StepRows(directory / FILE_NAME, resume_step)
-        self._board = SummaryWriter(str(directory), purge_step=resume_step + 1 if resume_step else 0)
+        self._spool = Spool(directory)
+        self._board = SummaryWriter(str(self._spool.folder), purge_step=resume_step + 1 if resume_step else 0)
 
     def write(self, step: int, metrics: Mapping[str, float], timings: Mapping[str, float] | None = None) -> None:
         """Write the metrics of a step.
@@ -92,11 +101,19 @@ class MetricsWriter:
         for name, value in {**metrics, **(timings or {})}.items():
             self._board.add_scalar(name, float(value), step)
 
+    def flush(self) -> None:
+        """Puts both files into the run directory where that is a bucket; call it before a checkpoint."""
+        if self._enabled:
+            self._rows.flush()
+            self._board.flush()
+            self._spool.flush()
+
     def close(self) -> None:
         """Flush and close both files."""
         if self._enabled:
             self._rows.close()
             self._board.close()
+            self._spool.close()
 
     def __enter__(self) -> MetricsWriter:
         """This object."""

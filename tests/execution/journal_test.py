@@ -10,7 +10,7 @@ import pytest
 from prm_jax.errors import UserError
 from prm_jax.execution.journal import Journal, program_key
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
-from prm_jax.execution.verdict import Outcome, Program
+from prm_jax.execution.verdict import Outcome, Program, Verdict
 from prm_jax.problems.problem import Test
 
 PROGRAM = Program("def f(x):\n    y = x + 1\n    return y\n", (Test("f(1)", "2"), Test("f(1)", "3")), trace=True)
@@ -77,3 +77,19 @@ def test_a_path_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> N
 def test_another_check_is_another_program() -> None:
     tests = [Test("(f(1),)", None, check=check) for check in (None, "_0 > 1", "_0 > 2")]
     assert len({program_key(Program("", (test,))) for test in tests}) == 3
+
+
+def test_a_journal_in_a_bucket_is_there_once_it_is_flushed(bucket) -> None:
+    path = "gs://bucket/run/verdicts.jsonl"
+    verdict = Verdict(Outcome.PASSED, (True,))
+    programs = [dataclasses.replace(PROGRAM, text=f"x = {number}\n") for number in range(3)]
+    journal = Journal(path)
+    journal.put(programs[0], verdict)
+    journal.flush()
+    journal.put(programs[1], verdict)
+    killed = Journal(path)  # What a machine finds that comes after one that is gone.
+    assert killed.get(programs[0]) == verdict and killed.get(programs[1]) is None
+    killed.put(programs[2], verdict)
+    killed.close()
+    assert Journal(path).get(programs[2]) == verdict
+    assert bucket.names() == ["bucket/run/verdicts.jsonl"]

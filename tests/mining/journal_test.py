@@ -60,8 +60,16 @@ def test_a_torn_line_and_a_foreign_one_cost_only_themselves(tmp_path, files):
 
 
 def test_the_folder_need_not_be_there(tmp_path, files):
-    """That of a run directory in a bucket is not on this machine."""
-    with ReportJournal(tmp_path / "gs:" / "bucket" / "read.jsonl", files) as journal:
+    with ReportJournal(tmp_path / "run" / "mine" / "read.jsonl", files) as journal:
         journal.note(files[0], report(1))
-    with ReportJournal(tmp_path / "gs:" / "bucket" / "read.jsonl", files) as journal:
+    with ReportJournal(tmp_path / "run" / "mine" / "read.jsonl", files) as journal:
         assert list(journal.known) == files[:1]
+
+
+def test_a_journal_in_a_bucket_is_there_once_it_is_closed(bucket, files):
+    path = "gs://bucket/run/read.jsonl"
+    with ReportJournal(path, files) as journal:
+        journal.note(files[0], report(1))
+    with ReportJournal(path, files) as journal:
+        assert journal.known == {files[0]: report(1)}
+    assert bucket.names() == ["bucket/run/read.jsonl"]

@@ -43,6 +43,22 @@ def test_a_resumed_file_equals_the_uninterrupted_one(tmp_path):
     assert (tmp_path / "killed" / FILE_NAME).read_bytes() == (tmp_path / "whole" / FILE_NAME).read_bytes()
 
 
+def test_rows_in_a_bucket_are_those_on_a_disk(tmp_path, bucket):
+    """What was written up to the flush before a checkpoint outlives the machine, and the file goes on from there."""
+    write(tmp_path / "whole", range(1, 9))
+    killed = MetricsWriter("gs://bucket/run")
+    for step in range(1, 6):
+        loss = 1 / (step + 1)
+        killed.write(step, {"train/loss": loss, "train/accuracy": 0.1 * step})
+        if step == 4:
+            killed.flush()
+    assert [row["step"] for row in read_metrics("gs://bucket/run")] == [1, 2, 3, 4]
+    write("gs://bucket/run", range(5, 9), resume_step=4)
+    assert bucket.get(f"bucket/run/{FILE_NAME}") == (tmp_path / "whole" / FILE_NAME).read_bytes()
+    assert bucket.names("bucket/run/events.out.tfevents")
+    killed.close()
+
+
 def test_a_fresh_start_drops_what_lay_there(tmp_path):
     write(tmp_path, (0, 1, 2, 3))
     write(tmp_path, (0, 1))
