@@ -21,7 +21,7 @@ from prm_jax.models.rope import frequencies
 from prm_jax.models.tensor_files import Shape
 
 # Rows are dequantised in pieces of so many numbers: the package makes several copies of what it is given.
-_PIECE = 1 << 18
+_PIECE = 1 << 16
 _LLAMA3 = RopeScaling("llama3", factor=8.0, original_context=8192, low_freq_factor=1.0, high_freq_factor=4.0)
 """What the factors of Llama 3.1 and 3.2 were made with, but for `factor`; the file holds the factors only."""
 
@@ -50,16 +50,22 @@ class GgufFile:
         """One tensor as float32, with the rows of Hugging Face's order."""
         tensor, shape = self._tensors[name], self.shapes[name]
         found = np.empty((shape[0], math.prod(shape[1:])), np.float32)
-        rows = np.reshape(tensor.data, (shape[0], -1))
+        rows, places = np.reshape(tensor.data, (shape[0], -1)), self._places(name)
         step = max(1, _PIECE // found.shape[1])
         for start in range(0, shape[0], step):
             piece = self._dequantize(rows[start : start + step], tensor.tensor_type)
-            found[start : start + step] = piece.reshape(-1, found.shape[1])
+            found[places[start : start + step]] = piece.reshape(-1, found.shape[1])
+        return found.reshape(shape)
+
+    def _places(self, name: str) -> np.ndarray:
+        """Where in Hugging Face's order each row of a tensor belongs."""
+        rows = np.arange(self.shapes[name][0])
         heads = {"attn_q.weight": self.config.heads, "attn_k.weight": self.config.kv_heads}
         own = name.split(".", 2)[-1]
-        if self.metadata["general.architecture"] == "llama" and own in heads:
-            found = _halves(found, heads[own])
-        return found.reshape(shape)
+        if self.metadata["general.architecture"] != "llama" or own not in heads:
+            return rows
+        # In llama.cpp's order the rotary pairs of a head are (0, 1), (2, 3), …; in the other (i, i + W/2).
+        return rows.reshape(heads[own], 2, -1).swapaxes(1, 2).reshape(-1)
 
     def _config(self) -> ModelConfig:
         architecture = self.metadata.get("general.architecture")
@@ -128,8 +134,3 @@ def _scaling(field: Callable[..., Any], where: str) -> RopeScaling | None:
         raise UserError(f"{where}: rotary scaling {kind!r} is not supported; linear and yarn are")
     original = field("rope.scaling.original_context_length", field("context_length", 8192))
     return RopeScaling(kind, factor=field("rope.scaling.factor"), original_context=original)
-
-
-def _halves(rows: np.ndarray, heads: int) -> np.ndarray:
-    """A head's rows from llama.cpp's order of rotary pairs, (0, 1), (2, 3), …, to (i, i + W/2)."""
-    return rows.reshape(heads, -1, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)

@@ -157,22 +157,23 @@ def test_of_what_describes_the_file_only_the_values_are_kept(tmp_path):
     assert len(file.metadata["tokenizer.ggml.tokens"]) == 5_000 and kept < 5_000 * 150
 
 
-def test_the_host_holds_one_tensor_at_a_time(tmp_path):
-    config = ModelConfig(vocab_size=4096, width=512, layers=4, heads=4, kv_heads=4, mlp_width=1024)
+@pytest.mark.parametrize("quantise", ["", "blk.0.attn_q.weight"])
+def test_the_host_holds_one_tensor_at_a_time(quantise, tmp_path):
+    # The largest tensors are queries, whose rows go into another order.
+    config = ModelConfig(vocab_size=4096, width=512, layers=2, heads=8, kv_heads=1, head_width=512, mlp_width=1024)
     shapes = jax.eval_shape(lambda: policy.init_policy(config, jax.random.key(0)))
     params = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, np.float32), shapes)
     save_policy(tmp_path, params, config, special_ids={}, generation={})
     model, largest = sum(leaf.nbytes for leaf in jax.tree.leaves(params)), 4096 * 512 * 4
     assert model > 4 * largest
     del params
-    path = write_gguf(tmp_path)
+    path = write_gguf(tmp_path, quantise)
     load(path)  # What compiling allocates is not the tensors'.
     tracemalloc.start()
     load(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # And what a piece of its rows is dequantised through.
-    assert peak < 1.5 * largest
+    assert peak < 1.2 * largest
 
 
 def test_damaged_files_are_named(tmp_path):
