@@ -99,3 +99,26 @@ def test_what_is_no_byte_level_bpe_is_refused():
     del fields["tokenizer.ggml.merges"]
     with pytest.raises(UserError, match=r"lacks tokenizer\.ggml\.merges"):
         gguf_tokenizer.build(fields, 500, "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("ggml.tokens", 7, "the tokenizer of file is torn"),
+        ("ggml.tokens", ["a", ["b"]], "the tokenizer of file is torn"),
+        ("ggml.token_type", [1, 1], "the tokenizer of file is torn .*shorter"),
+        ("ggml.token_type", None, "the tokenizer of file is torn"),
+        ("ggml.merges", ["a"], "the tokenizer of file is torn"),
+        ("ggml.merges", [7], "the tokenizer of file is torn"),
+        ("ggml.merges", ["a zebra"], "the tokenizer of file is torn .*`zebra` out of vocabulary"),
+        ("ggml.eos_token_id", [0], r"the id of bos is \[0\], and the model has the ids 0 to"),
+        ("ggml.eos_token_id", 0.0, "the id of bos is 0.0, and the model has the ids 0 to"),
+        ("ggml.pre", ["gpt-2"], "supported is 'gpt2' with gpt-2"),
+        ("chat_template", 7, "the chat template is 7 and no text"),
+    ],
+)
+def test_fields_that_are_torn_are_told(name, wrong, message):
+    fields = metadata(original("gpt-2"), "gpt-2") | {f"tokenizer.{name}": wrong}
+    with pytest.raises(UserError, match=message) as caught:
+        gguf_tokenizer.build(fields, 500, "file")
+    assert "\n" not in str(caught.value)
