@@ -1,6 +1,8 @@
 """A tokenizer rebuilt from GGUF metadata gives the ids of the `tokenizer.json` that the metadata was made from."""
 
 import json
+import os
+import pathlib
 
 import pytest
 import tokenizers
@@ -77,18 +79,37 @@ def test_ids_are_those_of_the_original(cut):
     assert rebuilt.chat_template == "{{ messages }}"
 
 
-@pytest.mark.parametrize(
-    ("cut", "family"), [("smollm", "llama"), ("llama-bpe", "llama"), ("qwen2", "qwen2"), ("qwen2", "qwen3")]
-)
-def test_transformers_gives_the_same_ids_beside_a_model_of_the_family(cut, family, tmp_path):
+def beside(cut: str, family: str, folder: pathlib.Path):
+    """A rebuilt tokenizer, and what `transformers` loads of it beside a model of a family."""
     transformers = pytest.importorskip("transformers")
     model = original(cut)
     rebuilt = gguf_tokenizer.build(metadata(model, cut), model.get_vocab_size() + 1, "file")
-    write_files(rebuilt, tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
-    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    write_files(rebuilt, folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    return rebuilt, transformers.AutoTokenizer.from_pretrained(folder)
+
+
+families = pytest.mark.parametrize(
+    ("cut", "family"), [("smollm", "llama"), ("llama-bpe", "llama"), ("qwen2", "qwen2"), ("qwen2", "qwen3")]
+)
+
+
+@families
+def test_transformers_gives_the_same_ids_beside_a_model_of_the_family(cut, family, tmp_path):
+    rebuilt, theirs = beside(cut, family, tmp_path)
     for text in [*TEXTS, "a <tool> b"]:
         assert theirs.encode(text, add_special_tokens=False) == rebuilt.encode(text)
+
+
+@families
+@pytest.mark.slow
+@pytest.mark.skipif("PRM_JAX_MBPP" not in os.environ, reason="PRM_JAX_MBPP names no mbpp.jsonl")
+def test_transformers_gives_the_same_ids_to_every_mbpp_text(cut, family, tmp_path):
+    rebuilt, theirs = beside(cut, family, tmp_path)
+    rows = [json.loads(line) for line in pathlib.Path(os.environ["PRM_JAX_MBPP"]).read_text().splitlines()]
+    texts = [text for row in rows for text in (row["text"], row["code"], row["test_setup_code"], *row["test_list"])]
+    assert len(texts) > 5_000
+    assert theirs(texts, add_special_tokens=False)["input_ids"] == [rebuilt.encode(text) for text in texts]
 
 
 def test_what_is_no_byte_level_bpe_is_refused():
