@@ -58,11 +58,17 @@ def open_checkpoint(path: epath.PathLike) -> Checkpoint:
         from prm_jax.models.gguf_file import GgufFile
 
         file = GgufFile(path)
-        return Checkpoint(file.config, file, file.metadata)
-    if path.is_file():
+        checkpoint = Checkpoint(file.config, file, file.metadata)
+    elif path.is_file():
         raise UserError(f"{path} is a file: give the folder of a Hugging Face checkpoint, or a file that ends in .gguf")
-    content = read_json(path / "config.json")
-    return Checkpoint(model_config(content, str(path / "config.json")), SafetensorsFolder(path))
+    else:
+        content = read_json(path / "config.json")
+        checkpoint = Checkpoint(model_config(content, str(path / "config.json")), SafetensorsFolder(path))
+    layers, tensors = checkpoint.config.layers, len(checkpoint.source.shapes)
+    # The table of the tensors of a torn number of layers would fill the memory.
+    if layers > tensors:
+        raise UserError(f"{path} has {tensors} tensors, too few for {layers} layers: download it again")
+    return checkpoint
 
 
 def load_policy(checkpoint: Checkpoint, config: ModelConfig, mesh: Mesh) -> Params:

@@ -6,6 +6,8 @@ gin binds it; every function of `models/` and `sampling/` takes it as a static a
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -45,8 +47,12 @@ class RopeScaling:
     def __post_init__(self) -> None:
         if self.kind not in _SCALINGS:
             raise UserError(f"RopeScaling.kind is {self.kind!r}; choose one of {', '.join(_SCALINGS)}.")
-        if self.factor < 1:
-            raise UserError(f"RopeScaling.factor is {self.factor}; it must be at least 1.")
+        _require(self, "factor", _is_number(self.factor) and self.factor >= 1, "a number of at least 1")
+        _require(self, "original_context", _is_count(self.original_context), "a whole number of at least 1")
+        for name in ("low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow"):
+            _require(self, name, _is_positive(getattr(self, name)), "a number above 0")
+        scale = self.attention_factor
+        _require(self, "attention_factor", scale is None or _is_positive(scale), "a number above 0, or None")
         if self.low_freq_factor >= self.high_freq_factor:
             raise UserError(
                 f"RopeScaling.low_freq_factor {self.low_freq_factor} must be below "
@@ -143,8 +149,14 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "width", "layers", "heads", "kv_heads", "mlp_width"):
-            if getattr(self, name) < 1:
-                raise UserError(f"ModelConfig.{name} is {getattr(self, name)}; it must be at least 1.")
+            _require(self, name, _is_count(getattr(self, name)), "a whole number of at least 1")
+        for name in ("head_width", "context"):
+            value = getattr(self, name)
+            _require(self, name, value is None or _is_count(value), "a whole number of at least 1, or None")
+        # With a base of 1 all pairs of features turn alike.
+        _require(self, "rope_theta", _is_number(self.rope_theta) and self.rope_theta > 1, "a number above 1")
+        _require(self, "norm_eps", _is_number(self.norm_eps) and self.norm_eps >= 0, "a number of at least 0")
+        _require(self, "tied_embeddings", isinstance(self.tied_embeddings, bool), "True or False")
         if self.heads % self.kv_heads:
             raise UserError(
                 f"ModelConfig has {self.heads} heads and {self.kv_heads} kv_heads; choose kv_heads that divide heads."
@@ -177,3 +189,21 @@ class ModelConfig:
     def without_lora(self) -> ModelConfig:
         """The same network, whose trunk is trained."""
         return dataclasses.replace(self, lora=LoraConfig())
+
+
+def _require(config: Any, name: str, holds: bool, wanted: str) -> None:
+    """Refuses the value of a field, with what it must be, where its rule does not hold."""
+    if not holds:
+        raise UserError(f"{type(config).__name__}.{name} is {getattr(config, name)!r}; it must be {wanted}.")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0

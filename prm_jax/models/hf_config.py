@@ -53,7 +53,8 @@ def model_config(content: Mapping[str, Any], where: str) -> ModelConfig:
       where: its path, for messages.
 
     Raises:
-      UserError: it is of another family, lacks a key, or asks for what the decoder does not compute.
+      UserError: it is of another family, lacks a key, has a value that no model can have, or asks for what the decoder
+        does not compute.
     """
     family = FAMILIES.get(str(content.get("model_type")))
     if family is None:
@@ -65,24 +66,27 @@ def model_config(content: Mapping[str, Any], where: str) -> ModelConfig:
                 f"{where}: {key} is {content[key]!r}; only {wanted!r} is supported, give another checkpoint"
             )
     try:
-        heads = content["num_attention_heads"]
+        rope, heads = _rope(content), content["num_attention_heads"]
+        theta = _given(rope, "rope_theta", 10_000.0)
         return ModelConfig(
             vocab_size=content["vocab_size"],
             width=content["hidden_size"],
             layers=content["num_hidden_layers"],
             heads=heads,
-            kv_heads=content.get("num_key_value_heads") or family.kv_heads or heads,
+            kv_heads=_given(content, "num_key_value_heads", family.kv_heads or heads),
             mlp_width=content["intermediate_size"],
-            head_width=content.get("head_dim") or family.head_width,
+            head_width=_given(content, "head_dim", family.head_width),
             # Often an integer, which JAX would take for one of 32 bits.
-            rope_theta=float(_rope(content).get("rope_theta", 10_000.0)),
-            rope_scaling=_rope_scaling(content, where),
+            rope_theta=float(theta) if isinstance(theta, int) else theta,
+            rope_scaling=_rope_scaling(rope, _given(content, "max_position_embeddings", _CONTEXT)),
             attention_bias=family.attention_bias,
             qk_norm=family.qk_norm,
             norm_eps=content.get("rms_norm_eps", 1e-6),
             tied_embeddings=content.get("tie_word_embeddings", False),
             context=content.get("max_position_embeddings"),
         )
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     except KeyError as error:
         raise UserError(f"{where}: {error.args[0]} is missing: download the file again") from None
     except (TypeError, ValueError, OverflowError) as error:
@@ -130,21 +134,27 @@ def config_json(config: ModelConfig, *, scorer: bool, dtype: str, special_ids: M
     return content
 
 
+def _given(content: Mapping[str, Any], key: str, default: Any) -> Any:
+    """A value, or the default where it is left out or null."""
+    value = content.get(key)
+    return default if value is None else value
+
+
 def _rope(content: Mapping[str, Any]) -> dict[str, Any]:
     """All keys on rotary positions: transformers 5 keeps them in one place, earlier versions in two."""
     theta = {"rope_theta": content["rope_theta"]} if "rope_theta" in content else {}
-    return theta | (content.get("rope_scaling") or {}) | (content.get("rope_parameters") or {})
+    return theta | _given(content, "rope_scaling", {}) | _given(content, "rope_parameters", {})
 
 
-def _rope_scaling(content: Mapping[str, Any], where: str) -> RopeScaling | None:
-    rope = _rope(content)
+def _rope_scaling(rope: Mapping[str, Any], context: Any) -> RopeScaling | None:
+    """The scaling that the keys on rotary positions ask for; rows of pretraining are of `context` where none says."""
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind == "default":
         return None
     unknown = {"mscale", "mscale_all_dim"} & set(rope) or rope.get("truncate") is False
     if kind not in ("linear", "llama3", "yarn") or unknown:
-        raise UserError(f"{where}: rotary scaling {rope} is not supported; linear, llama3 and yarn are")
-    original = rope.get("original_max_position_embeddings") or content.get("max_position_embeddings", _CONTEXT)
+        raise UserError(f"rotary scaling {rope} is not supported; linear, llama3 and yarn are")
+    original = _given(rope, "original_max_position_embeddings", context)
     optional = ("low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "attention_factor")
     given = {name: rope[name] for name in optional if rope.get(name) is not None}
     return RopeScaling(kind=kind, factor=rope["factor"], original_context=original, **given)

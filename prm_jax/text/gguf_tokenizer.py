@@ -54,24 +54,34 @@ def build(metadata: Mapping[str, Any], vocab_size: int, where: str) -> Pretraine
       where: the file's path, for messages.
 
     Raises:
-      UserError: it is no byte-level BPE, or its words are cut in a way that is not known here.
+      UserError: it is no byte-level BPE, its words are cut in a way that is not known here, or its fields are torn.
     """
     kind, cut = (metadata.get(f"tokenizer.ggml.{name}") for name in ("model", "pre"))
-    if kind != "gpt2" or cut not in _CUTS:
+    if kind != "gpt2" or not isinstance(cut, str) or cut not in _CUTS:
         raise UserError(
             f"{where} has a tokenizer {kind!r} with words as in {cut!r}; supported is 'gpt2' with "
             f"{', '.join(_CUTS)}: give another checkpoint"
         )
     try:
-        tokens = list(metadata["tokenizer.ggml.tokens"])
-        types = list(metadata["tokenizer.ggml.token_type"])
-        merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
-        eos = metadata["tokenizer.ggml.eos_token_id"]
+        model, specials = _model(metadata, cut), _specials(metadata)
     except KeyError as error:
         raise UserError(f"{where} lacks {error.args[0]}: give a file that holds its tokenizer") from None
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise UserError(f"the tokenizer of {where} is torn ({error}): download the file again") from None
+    return PretrainedTokenizer(model.to_str(), specials, vocab_size, where)
+
+
+def _model(metadata: Mapping[str, Any], cut: str) -> tokenizers.Tokenizer:
+    tokens = list(metadata["tokenizer.ggml.tokens"])
+    types = list(metadata["tokenizer.ggml.token_type"])
+    merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
     vocabulary = {token: i for i, (token, type_) in enumerate(zip(tokens, types, strict=True)) if type_ != _UNUSED}
-    # Llama 3 looks a whole word up before it merges.
-    model = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, merges, ignore_merges=cut == "llama-bpe"))
+    try:
+        # Llama 3 looks a whole word up before it merges.
+        bpe = tokenizers.models.BPE(vocabulary, merges, ignore_merges=cut == "llama-bpe")
+    except Exception as error:  # `tokenizers` raises bare exceptions.
+        raise ValueError(" ".join(str(error).split())) from None
+    model = tokenizers.Tokenizer(bpe)
     if cut == "qwen2":
         model.normalizer = tokenizers.normalizers.NFC()
     model.pre_tokenizer = pre_tokenizers.Sequence(_CUTS[cut]())
@@ -79,11 +89,15 @@ def build(metadata: Mapping[str, Any], vocab_size: int, where: str) -> Pretraine
     for type_, add in ((_CONTROL, model.add_special_tokens), (_USER_DEFINED, model.add_tokens)):
         chosen = [token for token, own in zip(tokens, types, strict=True) if own == type_]
         add([tokenizers.AddedToken(token, normalized=False, special=type_ == _CONTROL) for token in chosen])
-    specials = Specials(
+    return model
+
+
+def _specials(metadata: Mapping[str, Any]) -> Specials:
+    eos = metadata["tokenizer.ggml.eos_token_id"]
+    return Specials(
         bos_id=metadata.get("tokenizer.ggml.bos_token_id", eos),
         eos_id=eos,
         pad_id=metadata.get("tokenizer.ggml.padding_token_id", eos),
         chat_template=metadata.get("tokenizer.chat_template"),
         bos_named="tokenizer.ggml.bos_token_id" in metadata,
     )
-    return PretrainedTokenizer(model.to_str(), specials, vocab_size, where)

