@@ -125,6 +125,9 @@ def _run(job: bytes, wall_seconds: float, output_bytes: int, confined: confineme
             os._exit(UNCONFINED)  # Reached only where confinement failed.
     _restrict(0, CORES)
     os.close(sink)
+    if pid < 0:  # No process or no memory is left. To `kill`, that number names every process of the user.
+        os.close(source)
+        return _report("trouble")
     # A record is at most `output_bytes` long and a call writes one, traced three; more than all together is hostile.
     most_bytes = output_bytes * (calls + 1) * (3 if is_traced else 1)
     try:
