@@ -49,7 +49,7 @@ def f(x):
 """
 
 
-def run(job: bytes, fd: int, most_bytes: int) -> None:
+def run(job: memoryview, fd: int, most_bytes: int) -> None:
     """Runs the job and ends the process: nothing that the program left behind (threads, `atexit`) gets a turn.
 
     Args:
@@ -72,7 +72,8 @@ def rehearse() -> None:
     calls = [["f(1)", False], ["f(0)", False]]
     for n in range(20):
         is_traced = n % 2 == 1
-        _run(JOB.pack(1.0, 2, is_traced, False) + marshal.dumps((_REHEARSAL, "", calls)), sink, 1 << 12)
+        job = JOB.pack(1.0, 2, is_traced, False) + marshal.dumps((_REHEARSAL, "", calls))
+        _run(memoryview(job), sink, 1 << 12)
         os.read(source, 1 << 16)
     os.close(source)
     os.close(sink)
@@ -91,7 +92,7 @@ def _write_all(fd: int, data: bytes) -> None:
         data = data[_write(fd, data) :]
 
 
-def _run(job: bytes, fd: int, most_bytes: int) -> None:
+def _run(job: memoryview, fd: int, most_bytes: int) -> None:
     _, _, is_traced, counts = JOB.unpack_from(job)
     text, setup, calls = _loads(job[JOB.size :])
     space: dict[str, Any] = {"__name__": "__program__", "__builtins__": builtins}

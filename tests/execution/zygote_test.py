@@ -10,8 +10,9 @@ import pytest
 
 from prm_jax.execution import zygote
 from prm_jax.execution.confinement import Confinement
-from prm_jax.execution.frames import JOB, REPORT, STATUSES
+from prm_jax.execution.frames import HEADER, JOB, pack
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
+from prm_jax.execution.scratch import Scratch
 from prm_jax.execution.verdict import Outcome, Program
 from prm_jax.problems.problem import Test
 
@@ -21,10 +22,13 @@ def test_a_fork_that_fails_is_trouble_and_nobody_is_killed(monkeypatch: pytest.M
     monkeypatch.setattr(zygote, "_fork", lambda: -1)
     for name in ("kill", "killpg", "wait4"):
         monkeypatch.setattr(os, name, lambda *arguments: killed.append(arguments))
+    source, sink = os.pipe()
+    os.write(sink, pack(0, 1.0, JOB.pack(1.0, 1, False, False)))
+    scratch = Scratch()
+    assert scratch.fill(source) == HEADER.size + JOB.size
     before = os.listdir("/proc/self/fd"), os.sched_getaffinity(0)
-    report = zygote._run(JOB.pack(1.0, 1, False, False), 1.0, 1 << 20, object.__new__(Confinement))
+    assert zygote._run(scratch, 1.0, 1 << 20, object.__new__(Confinement)) == ("trouble", 0.0)
     assert killed == []
-    assert STATUSES[REPORT.unpack_from(report)[0]] == "trouble"
     assert (os.listdir("/proc/self/fd"), os.sched_getaffinity(0)) == before
 
 
