@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,5 +185,9 @@ def test_a_child_inherits_nothing_of_another_program(take_away: Callable[..., No
     control = Program(known + SEARCH, (Test("f()", "['uif.ufyu']"),), cpu_seconds=5.0)
     with Sandbox(SandboxConfig(workers=1, rerun_share=0.0, accept_weak_confinement=True)) as sandbox:
         *_, stolen, found = sandbox.run([*before, thief, control])
-    assert stolen.passed[0], stolen
+        assert sandbox._process is not None
+        for zygote in below(sandbox._process.pid):
+            os.kill(zygote, signal.SIGKILL)
+        (of_another_zygote,) = sandbox.run([thief])
+    assert stolen.passed[0] and of_another_zygote.passed[0], (stolen, of_another_zygote)
     assert found.outcome is Outcome.PASSED, found
