@@ -6,7 +6,7 @@ ordered tuple of small functions: a further layer is one more entry.
 
 All kernels: memory (address space), CPU (as a backstop to the zygote's own clock), core dumps, writing any byte to a
 file, set-user-id programs, every descriptor but the records', the caller's environment and working directory. Where
-the kernel has Landlock: files but those that Python itself needs (`landlock.readable_paths`). Where it has seccomp:
+the kernel has Landlock: files but those that Python itself needs (`library.readable_paths`). Where it has seccomp:
 processes, programs, sockets, signals to others and all else that `seccomp.ALLOWED` does not name. What holds on a
 machine is found by trying (`tiers.py`), not read off here.
 """
@@ -20,6 +20,7 @@ import signal
 from collections.abc import Callable
 
 from prm_jax.execution import landlock, seccomp
+from prm_jax.execution.library import library_folders, readable_paths
 
 RECORD_FD = 3
 
@@ -65,7 +66,7 @@ class Confinement:
             raise OSError("the kernel refuses no_new_privs")
         self.most_cpu_seconds = resource.getrlimit(resource.RLIMIT_CPU)[1]
         self.tasks = _lowered(resource.RLIMIT_NPROC, _MOST_TASKS)
-        self.rules = landlock.Rules(landlock.readable_paths()) if landlock.version() else None
+        self.rules = landlock.Rules(readable_paths(), library_folders()) if landlock.version() else None
         self.system_calls = seccomp.Filter() if seccomp.is_available() else None
 
     def apply(self, cpu_seconds: float) -> None:
