@@ -72,12 +72,19 @@ class SandboxConfig:
         if self.backend not in ("own", "bwrap"):
             raise UserError(f"SandboxConfig.backend={self.backend!r}; expected 'own' or 'bwrap'")
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What a verdict depends on besides its program, where it is not the default."""
+        names = ("memory_mb", "wall_factor", "output_bytes", "rerun_share", "seed", "hash_seed")
+        values = ((name, getattr(self, name)) for name in names)
+        return tuple(f"{name}={value}" for name, value in values if value != getattr(SandboxConfig, name))
+
 
 class Sandbox:
     """A pool of confined interpreters, started at the first `run`; use it as a context manager."""
 
     def __init__(self, config: SandboxConfig = SandboxConfig(), journal: Journal | None = None) -> None:
-        """`journal`, where given, is asked first and told every verdict."""
+        """`journal`, where given, is asked first and told every verdict; it keeps those that are known."""
         self.config = config
         self.journal = journal
         self._workers = config.workers or len(os.sched_getaffinity(0))
@@ -105,7 +112,7 @@ class Sandbox:
         known: dict[Program, Verdict] = {}
         fresh: list[Program] = []
         for program in dict.fromkeys(programs):
-            verdict = self.journal.get(program) if self.journal is not None else None
+            verdict = self.journal.get(program, self.config.conditions) if self.journal is not None else None
             if verdict is None:
                 fresh.append(program)
             else:
@@ -113,7 +120,7 @@ class Sandbox:
         for program, verdict in self._run_fresh(fresh).items():
             known[program] = verdict
             if self.journal is not None:
-                self.journal.put(program, verdict)
+                self.journal.put(program, verdict, self.config.conditions)
         return [known[program] for program in programs]
 
     def tier(self) -> Tier:
