@@ -20,6 +20,8 @@ import json
 import marshal
 import os
 import random
+import sys
+from types import ModuleType
 from typing import Any
 
 from prm_jax.execution.encoding import encode
@@ -28,6 +30,7 @@ from prm_jax.execution.opcodes import OpcodeCounter
 from prm_jax.execution.tracing import PROGRAM_FILE, Tracer
 
 TEST_FILE = "<test>"
+PROGRAM_MODULE = "__program__"
 
 # Captured before the program runs, which may patch the modules that they come from.
 _eval, _exec, _compile, _type, _str, _len = eval, exec, compile, type, str, len
@@ -77,6 +80,7 @@ def rehearse() -> None:
         os.read(source, 1 << 16)
     os.close(source)
     os.close(sink)
+    del sys.modules[PROGRAM_MODULE]
 
 
 def _send(fd: int, kind: bytes, payload: Any, most_bytes: int = 1 << 20, instead: Any = None) -> None:
@@ -95,7 +99,10 @@ def _write_all(fd: int, data: bytes) -> None:
 def _run(job: memoryview, fd: int, most_bytes: int) -> None:
     _, _, is_traced, counts = JOB.unpack_from(job)
     text, setup, calls = _loads(job[JOB.size :])
-    space: dict[str, Any] = {"__name__": "__program__", "__builtins__": builtins}
+    # A module like any other: `dataclasses`, `pickle` and `typing` look a class's module up by its name.
+    module = sys.modules[PROGRAM_MODULE] = ModuleType(PROGRAM_MODULE)
+    space = module.__dict__
+    space["__builtins__"] = builtins
     if not _load(text, setup, fd, space):
         return
     for call, in_child in calls:

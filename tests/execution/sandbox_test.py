@@ -245,6 +245,37 @@ def test_comparisons_are_made_in_the_parent(sandbox: Sandbox) -> None:
     assert (verdicts[1].outcome, verdicts[1].passed) == (Outcome.WRONG_ANSWER, (False, False, False))
 
 
+DATACLASS = """
+from __future__ import annotations
+import dataclasses, pickle, sys, typing
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    of: typing.ClassVar[str] = "plane"
+
+def fields():
+    return [field.name for field in dataclasses.fields(Point)], typing.get_type_hints(Point)["x"] is int
+
+def copied(x):
+    return pickle.loads(pickle.dumps(Point(x))) == Point(x)
+
+def is_module():
+    import __program__
+    del sys.modules["__program__"]
+    return vars(__program__) is globals() and __program__.Point is Point
+"""
+
+
+def test_a_program_is_a_module(sandbox: Sandbox) -> None:
+    tests = [("fields()", "(['x'], True)"), ("copied(2)", "True"), ("is_module()", "True"), ("Point(3).x", "3")]
+    verdict = run(sandbox, DATACLASS, *tests)
+    assert verdict.outcome == Outcome.PASSED, verdict
+    own = "def f():\n    return sorted(name for name in globals() if name != 'f')\n"
+    names = ["__builtins__", "__doc__", "__loader__", "__name__", "__package__", "__spec__"]
+    assert run(sandbox, own, ("f()", repr(names))).outcome == Outcome.PASSED  # Nothing of the harness.
+
+
 def test_setup_shares_the_namespace(sandbox: Sandbox) -> None:
     assert run(sandbox, "def f(x):\n    return math.floor(x)\n", ("f(1.5)", "1"), setup="import math").passed == (True,)
 
