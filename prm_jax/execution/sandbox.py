@@ -69,6 +69,16 @@ class SandboxConfig:
     backend: Literal["own", "bwrap"] = "own"
 
     def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name, least in (("workers", 0), ("memory_mb", 1), ("output_bytes", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"SandboxConfig.{name}={getattr(self, name)}; expected at least {least}")
+        if not self.wall_factor > 0:
+            raise UserError(f"SandboxConfig.wall_factor={self.wall_factor}; expected more than 0")
+        if not 0 <= self.rerun_share <= 1:
+            raise UserError(f"SandboxConfig.rerun_share={self.rerun_share}; expected 0 to 1")
+        if not 0 <= self.hash_seed < 1 << 32:
+            raise UserError(f"SandboxConfig.hash_seed={self.hash_seed}; expected 0 to {(1 << 32) - 1}")
         if self.backend not in ("own", "bwrap"):
             raise UserError(f"SandboxConfig.backend={self.backend!r}; expected 'own' or 'bwrap'")
 
@@ -184,8 +194,17 @@ class Sandbox:
         return int.from_bytes(digest[:8], "big") < self.config.rerun_share * 2**64
 
     def _execute(self, programs: Iterable[Program]) -> dict[Program, Verdict]:
-        """Runs each program once, a window of them at a time; starts the supervisor again if it dies."""
+        """Runs each program once."""
         table = list(programs)
+        try:
+            return self._pass_through(table)
+        except BaseException:
+            # The next call would take the reports that this one leaves in the pipe for its own.
+            self.close()
+            raise
+
+    def _pass_through(self, table: Sequence[Program]) -> dict[Program, Verdict]:
+        """Has a window of the programs at a time run; starts the supervisor again if it dies."""
         verdicts: dict[Program, Verdict] = {}
         waiting = collections.deque(range(len(table)))
         failures: collections.Counter[int] = collections.Counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -223,6 +224,33 @@ def test_a_killed_supervisor_is_started_again() -> None:
         assert sandbox._process is not None
         os.kill(sandbox._process.pid, signal.SIGKILL)
         assert run(sandbox, "x = 2\n", ("x", "2")).outcome == Outcome.PASSED
+
+
+def test_an_interrupted_call_leaves_no_verdict_to_the_next(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(fd: int, event: int, seconds: float) -> None:
+        if event == select.POLLIN:
+            select.select([fd], [], [])  # The first program's report is in the pipe.
+            raise KeyboardInterrupt
+
+    run(sandbox, "x = 0\n", ("x", "0"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sandbox_module, "_await", interrupted)
+        run(sandbox, "x = 1\n", ("x", "1"))
+    assert run(sandbox, "x = 2\n", ("x", "1")).outcome == Outcome.WRONG_ANSWER
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"workers": -1}, {"memory_mb": 0}, {"output_bytes": 0}, {"wall_factor": 0.0}, {"wall_factor": float("nan")}),
+        *({"rerun_share": 1.5}, {"rerun_share": -0.1}, {"hash_seed": -1}, {"hash_seed": 2**32}, {"backend": "docker"}),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(UserError, match=f"SandboxConfig.{name}={value!r}; expected"):
+        SandboxConfig(**wrong)  # type: ignore[arg-type]
+    assert SandboxConfig(hash_seed=2**32 - 1, rerun_share=1.0, workers=0).memory_mb == 1024
 
 
 def test_in_child_tests(sandbox: Sandbox) -> None:
