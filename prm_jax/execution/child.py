@@ -91,6 +91,12 @@ def _send(fd: int, kind: bytes, payload: Any, most_bytes: int = 1 << 20, instead
     _write_all(fd, _pack(_len(data), kind) + data)
 
 
+def _send_trace(fd: int, events: list[Any] | None, complete: bool, lines: list[int], most_bytes: int) -> None:
+    """A call's trace, without the values where it would be too long; without events where they were sent already."""
+    bare = None if events is None else [[line, depth, []] for line, depth, _ in events]
+    _send(fd, b"T", [events, complete, lines], most_bytes, [bare, False, lines])
+
+
 def _write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[_write(fd, data) :]
@@ -109,14 +115,13 @@ def _run(job: memoryview, fd: int, most_bytes: int) -> None:
         tracer = None
         counter = OpcodeCounter() if counts else None
         if is_traced:
-            tracer = Tracer(lambda tracer: _send(fd, b"T", [tracer.events, False, []], most_bytes, [[], False, []]))
+            tracer = Tracer(lambda tracer: _send_trace(fd, tracer.events, False, [], most_bytes))
         result = _call(call, in_child, space, tracer or counter)
         if counter is not None:
             _send(fd, b"O", counter.count)
         if tracer is not None:
-            lines = [*tracer.lines]
-            events = tracer.events if tracer.complete else None
-            _send(fd, b"T", [events, tracer.complete, lines], most_bytes, [[], False, lines])
+            events = None if tracer.cut else tracer.events
+            _send_trace(fd, events, tracer.complete, [*tracer.lines], most_bytes)
         _send(fd, b"R", result, most_bytes, ["v", ["o", "too large"]])
     _write_all(fd, _DONE)
 

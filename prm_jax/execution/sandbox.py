@@ -47,8 +47,8 @@ class SandboxConfig:
       memory_mb: address space of one program, in MiB.
       wall_factor: wall-clock backstop, as a multiple of the CPU limits of all calls (at least 2 s); time that a program
         waits for a core does not count.
-      output_bytes: most bytes of one call's value, and of its trace; a larger value equals nothing, a larger trace is
-        left empty.
+      output_bytes: most bytes of one call's value, and of its trace; a larger value equals nothing, a larger trace
+        tells lines only.
       rerun_share: share of programs that are run twice to find flaky ones; timeouts, memory failures and killed
         programs always are.
       seed: chooses that share.
