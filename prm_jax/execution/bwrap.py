@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterable
 
 from prm_jax.errors import UserError
-from prm_jax.execution.landlock import readable_paths
+from prm_jax.execution.library import readable_paths
 
 
 def is_installed() -> bool:

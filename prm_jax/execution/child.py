@@ -20,6 +20,8 @@ import json
 import marshal
 import os
 import random
+import sys
+from types import ModuleType
 from typing import Any
 
 from prm_jax.execution.encoding import encode
@@ -28,6 +30,7 @@ from prm_jax.execution.opcodes import OpcodeCounter
 from prm_jax.execution.tracing import PROGRAM_FILE, Tracer
 
 TEST_FILE = "<test>"
+PROGRAM_MODULE = "__program__"
 
 # Captured before the program runs, which may patch the modules that they come from.
 _eval, _exec, _compile, _type, _str, _len = eval, exec, compile, type, str, len
@@ -49,7 +52,7 @@ def f(x):
 """
 
 
-def run(job: bytes, fd: int, most_bytes: int) -> None:
+def run(job: memoryview, fd: int, most_bytes: int) -> None:
     """Runs the job and ends the process: nothing that the program left behind (threads, `atexit`) gets a turn.
 
     Args:
@@ -72,10 +75,12 @@ def rehearse() -> None:
     calls = [["f(1)", False], ["f(0)", False]]
     for n in range(20):
         is_traced = n % 2 == 1
-        _run(JOB.pack(1.0, 2, is_traced, False) + marshal.dumps((_REHEARSAL, "", calls)), sink, 1 << 12)
+        job = JOB.pack(1.0, 2, is_traced, False) + marshal.dumps((_REHEARSAL, "", calls))
+        _run(memoryview(job), sink, 1 << 12)
         os.read(source, 1 << 16)
     os.close(source)
     os.close(sink)
+    del sys.modules[PROGRAM_MODULE]
 
 
 def _send(fd: int, kind: bytes, payload: Any, most_bytes: int = 1 << 20, instead: Any = None) -> None:
@@ -86,29 +91,37 @@ def _send(fd: int, kind: bytes, payload: Any, most_bytes: int = 1 << 20, instead
     _write_all(fd, _pack(_len(data), kind) + data)
 
 
+def _send_trace(fd: int, events: list[Any] | None, complete: bool, lines: list[int], most_bytes: int) -> None:
+    """A call's trace, without the values where it would be too long; without events where they were sent already."""
+    bare = None if events is None else [[line, depth, []] for line, depth, _ in events]
+    _send(fd, b"T", [events, complete, lines], most_bytes, [bare, False, lines])
+
+
 def _write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[_write(fd, data) :]
 
 
-def _run(job: bytes, fd: int, most_bytes: int) -> None:
+def _run(job: memoryview, fd: int, most_bytes: int) -> None:
     _, _, is_traced, counts = JOB.unpack_from(job)
     text, setup, calls = _loads(job[JOB.size :])
-    space: dict[str, Any] = {"__name__": "__program__", "__builtins__": builtins}
+    # A module like any other: `dataclasses`, `pickle` and `typing` look a class's module up by its name.
+    module = sys.modules[PROGRAM_MODULE] = ModuleType(PROGRAM_MODULE)
+    space = module.__dict__
+    space["__builtins__"] = builtins
     if not _load(text, setup, fd, space):
         return
     for call, in_child in calls:
         tracer = None
         counter = OpcodeCounter() if counts else None
         if is_traced:
-            tracer = Tracer(lambda tracer: _send(fd, b"T", [tracer.events, False, []], most_bytes, [[], False, []]))
+            tracer = Tracer(lambda tracer: _send_trace(fd, tracer.events, False, [], most_bytes))
         result = _call(call, in_child, space, tracer or counter)
         if counter is not None:
             _send(fd, b"O", counter.count)
         if tracer is not None:
-            lines = [*tracer.lines]
-            events = tracer.events if tracer.complete else None
-            _send(fd, b"T", [events, tracer.complete, lines], most_bytes, [[], False, lines])
+            events = None if tracer.cut else tracer.events
+            _send_trace(fd, events, tracer.complete, [*tracer.lines], most_bytes)
         _send(fd, b"R", result, most_bytes, ["v", ["o", "too large"]])
     _write_all(fd, _DONE)
 

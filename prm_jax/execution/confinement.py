@@ -6,7 +6,7 @@ ordered tuple of small functions: a further layer is one more entry.
 
 All kernels: memory (address space), CPU (as a backstop to the zygote's own clock), core dumps, writing any byte to a
 file, set-user-id programs, every descriptor but the records', the caller's environment and working directory. Where
-the kernel has Landlock: files but those that Python itself needs (`landlock.readable_paths`). Where it has seccomp:
+the kernel has Landlock: files but those that Python itself needs (`library.readable_paths`). Where it has seccomp:
 processes, programs, sockets, signals to others and all else that `seccomp.ALLOWED` does not name. What holds on a
 machine is found by trying (`tiers.py`), not read off here.
 """
@@ -20,6 +20,7 @@ import signal
 from collections.abc import Callable
 
 from prm_jax.execution import landlock, seccomp
+from prm_jax.execution.library import library_folders, readable_paths
 
 RECORD_FD = 3
 
@@ -29,7 +30,9 @@ _PR_SET_NO_NEW_PRIVS = 38
 _prctl = ctypes.CDLL(None).prctl
 _DIE_WITH_PARENT = (_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 _setpgid, _setrlimit, _closerange = os.setpgid, resource.setrlimit, os.closerange
-_RLIMIT_CPU, _INFINITY = resource.RLIMIT_CPU, resource.RLIM_INFINITY
+_RLIMIT_CPU, _RLIMIT_NPROC, _INFINITY = resource.RLIMIT_CPU, resource.RLIMIT_NPROC, resource.RLIM_INFINITY
+# Counts all processes and threads of the user, so a tight limit would make honest programs' threads fail.
+_MOST_TASKS = 4096
 
 
 def die_with_parent() -> None:
@@ -59,12 +62,11 @@ class Confinement:
         _lower(resource.RLIMIT_FSIZE, 0)
         _lower(resource.RLIMIT_CORE, 0)
         _lower(resource.RLIMIT_NOFILE, 64)
-        # Counts all processes and threads of the user, so a tight limit would make other programs' threads fail.
-        _lower(resource.RLIMIT_NPROC, 4096)
         if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             raise OSError("the kernel refuses no_new_privs")
         self.most_cpu_seconds = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        self.rules = landlock.Rules(landlock.readable_paths()) if landlock.version() else None
+        self.tasks = _lowered(resource.RLIMIT_NPROC, _MOST_TASKS)
+        self.rules = landlock.Rules(readable_paths(), library_folders()) if landlock.version() else None
         self.system_calls = seccomp.Filter() if seccomp.is_available() else None
 
     def apply(self, cpu_seconds: float) -> None:
@@ -79,10 +81,15 @@ class Confinement:
 
 def _lower(which: int, value: int) -> None:
     """Sets both limits, never above the hard limit that holds already."""
+    resource.setrlimit(which, _lowered(which, value))
+
+
+def _lowered(which: int, value: int) -> tuple[int, int]:
+    """Both limits as `value`, or as the hard limit that holds already where that is lower."""
     hard = resource.getrlimit(which)[1]
     if hard != resource.RLIM_INFINITY:
         value = min(value, hard)
-    resource.setrlimit(which, (value, value))
+    return value, value
 
 
 def _own_group(shared: Confinement, cpu_seconds: float) -> None:
@@ -96,6 +103,11 @@ def _cpu(shared: Confinement, cpu_seconds: float) -> None:
     if most != _INFINITY and seconds > most:
         seconds = most
     _setrlimit(_RLIMIT_CPU, (seconds, seconds))
+
+
+def _tasks(shared: Confinement, cpu_seconds: float) -> None:
+    # Here, not in the zygote, which on a busy user's machine could then fork no child at all.
+    _setrlimit(_RLIMIT_NPROC, shared.tasks)
 
 
 def _files(shared: Confinement, cpu_seconds: float) -> None:
@@ -113,4 +125,6 @@ def _system_calls(shared: Confinement, cpu_seconds: float) -> None:
 
 
 # The system calls come last: the filter refuses what the other layers do.
-LAYERS: tuple[Callable[[Confinement, float], None], ...] = (_own_group, _cpu, _files, _close_descriptors, _system_calls)
+LAYERS: tuple[Callable[[Confinement, float], None], ...] = (
+    *(_own_group, _cpu, _tasks, _files, _close_descriptors, _system_calls),
+)

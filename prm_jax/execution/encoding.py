@@ -22,6 +22,7 @@ MAX_STRING = 1 << 20
 MAX_INTEGER_BITS = 1 << 20
 TRACE_NODES = 2_000
 TRACE_CHARACTERS = 200
+TRACE_CHARACTERS_PER_PART = 64  # So many of a text, or hexadecimal digits of a number, take as long as a part.
 
 _type, _repr, _len, _hex, _sorted, _str = type, repr, len, hex, sorted, str
 _items = dict.items
@@ -82,16 +83,23 @@ def _encode(value: Any, depth: int, budget: list[int]) -> Any:
     return ["o", _str(kind.__name__)[:80]]
 
 
-def canonical(value: Any) -> str:
+def canonical(value: Any, work: list[int]) -> str:
     """Text that is equal for equal plain data; sets and dictionaries are sorted.
 
     `"?"` for anything that is not plain data all the way down or has more than `TRACE_NODES` parts. Text of more than
     `TRACE_CHARACTERS` is cut and ends in `#` and the SHA-1 of the whole, so that equality still works.
+
+    Args:
+      value: anything.
+      work: one number, which is lowered by the parts that were looked into; where it gets negative, the text says
+        nothing.
     """
+    budget = [TRACE_NODES, work[0]]
     try:
-        text = _canonical(value, 0, [TRACE_NODES])
+        text = _canonical(value, 0, budget)
     except (_TooLargeError, ValueError):
-        return "?"
+        text = "?"
+    work[0] = budget[1] - 1 - TRACE_NODES + budget[0]
     if _len(text) <= TRACE_CHARACTERS:
         return text
     import hashlib  # Here, because it loads a large library that few programs need.
@@ -99,24 +107,35 @@ def canonical(value: Any) -> str:
     return text[:180] + "#" + hashlib.sha1(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _spend(budget: list[int], characters: int) -> None:
+    budget[1] -= characters // TRACE_CHARACTERS_PER_PART
+    if budget[1] < 0:
+        raise _TooLargeError
+
+
 def _canonical(value: Any, depth: int, budget: list[int]) -> str:
+    """As `canonical`; `budget` holds the parts that are left for the value, and the work for all values."""
     kind = _type(value)
     if kind in _plain or kind is complex:
         return _repr(value)
     if kind is int:
         if value.bit_length() > MAX_INTEGER_BITS:
             raise _TooLargeError
-        return _repr(value) if value.bit_length() <= 1000 else _hex(value)
+        if value.bit_length() <= 1000:
+            return _repr(value)
+        _spend(budget, value.bit_length() // 4)
+        return _hex(value)
     if kind is str or kind is bytes:
         if _len(value) > MAX_STRING:
             raise _TooLargeError
+        _spend(budget, _len(value))
         return _repr(value)
     if depth >= MAX_DEPTH:
         raise _TooLargeError
     if kind in _sequences:
-        budget[0] -= _len(value)
-        if budget[0] < 0:
+        if _len(value) > budget[0]:  # Costs nothing, as nothing is looked into.
             raise _TooLargeError
+        budget[0] -= _len(value)
         parts = [_canonical(item, depth + 1, budget) for item in value]
         if kind is set or kind is frozenset:
             parts = _sorted(parts)
@@ -124,9 +143,9 @@ def _canonical(value: Any, depth: int, budget: list[int]) -> str:
         comma = "," if kind is tuple and _len(parts) == 1 else ""
         return opening + ", ".join(parts) + comma + closing
     if kind in _dicts:
-        budget[0] -= 2 * dict.__len__(value)
-        if budget[0] < 0:
+        if 2 * dict.__len__(value) > budget[0]:
             raise _TooLargeError
+        budget[0] -= 2 * dict.__len__(value)
         pairs = [(_canonical(k, depth + 1, budget), _canonical(v, depth + 1, budget)) for k, v in _items(value)]
         return "{" + ", ".join([k + ": " + v for k, v in _sorted(pairs)]) + "}"
     raise _TooLargeError

@@ -28,18 +28,7 @@ def pack(identity: int, wall_seconds: float, payload: bytes) -> bytes:
     return HEADER.pack(len(payload), identity, wall_seconds) + payload
 
 
-def read_exact(fd: int, size: int) -> bytes:
-    """Reads exactly `size` bytes of a blocking descriptor; `b""` where the pipe ended before."""
-    data = os.read(fd, min(size, 1 << 20))
-    while 0 < len(data) < size:
-        part = os.read(fd, min(size - len(data), 1 << 20))
-        if not part:
-            return b""
-        data += part
-    return data
-
-
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Writes all of `data` to a blocking descriptor."""
     written = os.write(fd, data)
     if written < len(data):

@@ -1,8 +1,9 @@
 """The journal of verdicts: a resumed run replays what an interrupted one found, to the same bits.
 
 Comes in: programs and verdicts. Goes out: the verdict known for a program. Called by `sandbox.py`. One JSON object per
-line of an append-only file; the key is the SHA-256 of everything that a verdict depends on. A line torn by a crash is
-dropped when the journal is opened again.
+line of an append-only file; the key is the SHA-256 of everything that a verdict depends on. An unknown verdict says
+nothing of its program, so it is not kept: the program is run again. A line torn by a crash is dropped when the journal
+is opened again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from etils import epath
@@ -19,11 +21,12 @@ from prm_jax.execution.verdict import CallTrace, Outcome, Program, TraceEvent, V
 from prm_jax.spool import Spool
 
 
-def program_key(program: Program) -> str:
-    """SHA-256 (hexadecimal) of text, tests, set-up and limit, and of what is recorded."""
+def program_key(program: Program, conditions: Iterable[str] = ()) -> str:
+    """SHA-256 (hexadecimal) of text, tests, set-up and limit, of what is recorded, and of the sandbox's conditions."""
     tests = [[test.call, test.expected, *([test.check] if test.check else [])] for test in program.tests]
     parts = [program.text, tests, program.setup, program.cpu_seconds, program.trace]
     parts += ["values"] * program.values + ["opcodes"] * program.opcodes
+    parts += conditions
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -52,23 +55,29 @@ class Journal:
         for line in data[:whole].splitlines():
             try:
                 row = json.loads(line)
-                self._known.setdefault(row["key"], _from_json(row["verdict"]))
+                self._keep(row["key"], _from_json(row["verdict"]))
             except (ValueError, KeyError, TypeError):
                 continue
+
+    def _keep(self, key: str, verdict: Verdict) -> bool:
+        """Whether there is something to be kept."""
+        is_news = verdict.outcome is not Outcome.UNKNOWN and key not in self._known
+        if is_news:
+            self._known[key] = verdict
+        return is_news
 
     def __len__(self) -> int:
         """Number of programs with a known verdict."""
         return len(self._known)
 
-    def get(self, program: Program) -> Verdict | None:
-        """The verdict found before, or None."""
-        return self._known.get(program_key(program))
+    def get(self, program: Program, conditions: Iterable[str] = ()) -> Verdict | None:
+        """The verdict found before under these conditions (`SandboxConfig.conditions`), or None."""
+        return self._known.get(program_key(program, conditions))
 
-    def put(self, program: Program, verdict: Verdict) -> None:
-        """Records a verdict; a program that has one keeps it."""
-        key = program_key(program)
-        if key not in self._known:
-            self._known[key] = verdict
+    def put(self, program: Program, verdict: Verdict, conditions: Iterable[str] = ()) -> None:
+        """Records a verdict, unless it is unknown; a program that has one keeps it."""
+        key = program_key(program, conditions)
+        if self._keep(key, verdict):
             self._file.write(json.dumps({"key": key, "verdict": _to_json(verdict)}) + "\n")
 
     def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""Which files a confined program may read: a few folders. Everything else of the file system is shut.
+"""Which files a confined program may read: those that are named. Everything else of the file system is shut.
 
 Comes in: paths. Goes out: nothing; the process is confined, for good. `confinement.py` builds the rules once in the
 zygote and applies them in each child. Standard library only. Needs no privilege, but a kernel that has Landlock (Linux
@@ -12,7 +12,6 @@ import ctypes
 import os
 import stat
 import struct
-import sys
 from collections.abc import Iterable
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # The same numbers on all architectures.
@@ -32,17 +31,6 @@ _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, *[ctypes.c_ulong] * 4]
 
 
-def readable_paths() -> list[str]:
-    """What Python needs to import the standard library and to load its libraries, and nothing of the user's."""
-    library = os.path.dirname(os.__file__)
-    return [
-        *[path for path in sys.path if os.path.isabs(path)],
-        *[library, os.path.join(sys.base_exec_prefix, "lib")],
-        *["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"],
-        *["/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"],
-    ]
-
-
 def version() -> int:
     """The version of the kernel's Landlock interface; 0 where there is none."""
     return max(0, _syscall(_CREATE_RULESET, 0, 0, _VERSION, 0))
@@ -55,8 +43,10 @@ def _newest(rights: dict[int, int], version: int) -> int:
 class Rules:
     """A set of rules in the kernel, built once and applied many times."""
 
-    def __init__(self, readable: Iterable[str]) -> None:
+    def __init__(self, readable: Iterable[str], listed: Iterable[str] = ()) -> None:
         """Nothing but what is below the paths of `readable` that exist may be read, nothing written or executed.
+
+        Folders below those of `listed` may be listed besides: the kernel has no right for one folder alone.
 
         Raises `OSError` where the kernel has no Landlock or refuses the rules.
         """
@@ -66,18 +56,21 @@ class Rules:
         attributes = (ctypes.c_uint64 * 3)(*handled)
         self._fd = _checked(_CREATE_RULESET, ctypes.addressof(attributes), size, 0)
         for path in readable:
-            self._allow(path)
+            self._allow(path, _READ_FILE | _READ_DIR)
+        for path in listed:
+            self._allow(path, _READ_DIR)
         flags = _LOG_SAME_EXEC_OFF if self._version >= 7 else 0
         self._restrict = (_RESTRICT_SELF, self._fd, flags, 0, 0)
 
-    def _allow(self, path: str) -> None:
+    def _allow(self, path: str, rights: int) -> None:
         try:
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             return
         try:
-            is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
-            rule = ctypes.create_string_buffer(_PATH_BENEATH.pack(_READ_FILE | (_READ_DIR if is_folder else 0), fd))
+            if not stat.S_ISDIR(os.fstat(fd).st_mode):
+                rights &= _READ_FILE
+            rule = ctypes.create_string_buffer(_PATH_BENEATH.pack(rights, fd))
             _checked(_ADD_RULE, self._fd, _RULE_PATH_BENEATH, ctypes.addressof(rule))
         finally:
             os.close(fd)

@@ -47,8 +47,8 @@ class SandboxConfig:
       memory_mb: address space of one program, in MiB.
       wall_factor: wall-clock backstop, as a multiple of the CPU limits of all calls (at least 2 s); time that a program
         waits for a core does not count.
-      output_bytes: most bytes of one call's value, and of its trace; a larger value equals nothing, a larger trace is
-        left empty.
+      output_bytes: most bytes of one call's value, and of its trace; a larger value equals nothing, a larger trace
+        tells lines only.
       rerun_share: share of programs that are run twice to find flaky ones; timeouts, memory failures and killed
         programs always are.
       seed: chooses that share.
@@ -69,15 +69,32 @@ class SandboxConfig:
     backend: Literal["own", "bwrap"] = "own"
 
     def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name, least in (("workers", 0), ("memory_mb", 1), ("output_bytes", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"SandboxConfig.{name}={getattr(self, name)}; expected at least {least}")
+        if not self.wall_factor > 0:
+            raise UserError(f"SandboxConfig.wall_factor={self.wall_factor}; expected more than 0")
+        if not 0 <= self.rerun_share <= 1:
+            raise UserError(f"SandboxConfig.rerun_share={self.rerun_share}; expected 0 to 1")
+        if not 0 <= self.hash_seed < 1 << 32:
+            raise UserError(f"SandboxConfig.hash_seed={self.hash_seed}; expected 0 to {(1 << 32) - 1}")
         if self.backend not in ("own", "bwrap"):
             raise UserError(f"SandboxConfig.backend={self.backend!r}; expected 'own' or 'bwrap'")
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What a verdict depends on besides its program, where it is not the default."""
+        names = ("memory_mb", "wall_factor", "output_bytes", "rerun_share", "seed", "hash_seed")
+        values = ((name, getattr(self, name)) for name in names)
+        return tuple(f"{name}={value}" for name, value in values if value != getattr(SandboxConfig, name))
 
 
 class Sandbox:
     """A pool of confined interpreters, started at the first `run`; use it as a context manager."""
 
     def __init__(self, config: SandboxConfig = SandboxConfig(), journal: Journal | None = None) -> None:
-        """`journal`, where given, is asked first and told every verdict."""
+        """`journal`, where given, is asked first and told every verdict; it keeps those that are known."""
         self.config = config
         self.journal = journal
         self._workers = config.workers or len(os.sched_getaffinity(0))
@@ -105,7 +122,7 @@ class Sandbox:
         known: dict[Program, Verdict] = {}
         fresh: list[Program] = []
         for program in dict.fromkeys(programs):
-            verdict = self.journal.get(program) if self.journal is not None else None
+            verdict = self.journal.get(program, self.config.conditions) if self.journal is not None else None
             if verdict is None:
                 fresh.append(program)
             else:
@@ -113,7 +130,7 @@ class Sandbox:
         for program, verdict in self._run_fresh(fresh).items():
             known[program] = verdict
             if self.journal is not None:
-                self.journal.put(program, verdict)
+                self.journal.put(program, verdict, self.config.conditions)
         return [known[program] for program in programs]
 
     def tier(self) -> Tier:
@@ -177,8 +194,17 @@ class Sandbox:
         return int.from_bytes(digest[:8], "big") < self.config.rerun_share * 2**64
 
     def _execute(self, programs: Iterable[Program]) -> dict[Program, Verdict]:
-        """Runs each program once, a window of them at a time; starts the supervisor again if it dies."""
+        """Runs each program once."""
         table = list(programs)
+        try:
+            return self._pass_through(table)
+        except BaseException:
+            # The next call would take the reports that this one leaves in the pipe for its own.
+            self.close()
+            raise
+
+    def _pass_through(self, table: Sequence[Program]) -> dict[Program, Verdict]:
+        """Has a window of the programs at a time run; starts the supervisor again if it dies."""
         verdicts: dict[Program, Verdict] = {}
         waiting = collections.deque(range(len(table)))
         failures: collections.Counter[int] = collections.Counter()

@@ -3,16 +3,19 @@
 Comes in: job frames on standard input. Goes out: report frames on standard output, in any order, and an empty frame
 where programs run and nothing else is to be told. Started by `boot.py` in an interpreter of its own; ends when its
 input ends or its parent is gone. A zygote that dies or hangs is replaced; the program that it ran is run once more and
-then reported as trouble of the sandbox's own.
+then reported as trouble of the sandbox's own. Zygotes are executed afresh, by the same command: one that was forked
+would pass on to its children the programs and reports in this process's memory.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import json
 import os
 import select
 import signal
+import sys
 import time
 from typing import Any
 
@@ -23,6 +26,7 @@ from prm_jax.execution.zygote import waited_seconds
 IN_FLIGHT = 4  # Jobs per zygote: one runs, the others wait in its pipe.
 ATTEMPTS = 2
 BATCH = 8  # Reports that go to the parent together while there is work: each write wakes it.
+JOBS_FD, REPORTS_FD = 3, 4  # Of a zygote.
 IDLE_SECONDS = 1.0  # How often to look after parent and zygotes, and to tell the parent that programs run.
 
 
@@ -39,7 +43,7 @@ class Job:
 class Worker:
     """One zygote, its two pipes and the jobs that it holds, the running one first."""
 
-    def __init__(self, directory: str, config: dict[str, Any], others: list[int]) -> None:
+    def __init__(self, directory: str, config: dict[str, Any]) -> None:
         job_source, self.sink = os.pipe()
         self.source, report_sink = os.pipe()
         self.jobs: collections.deque[Job] = collections.deque()
@@ -47,9 +51,7 @@ class Worker:
         self.buffer = FrameBuffer()
         self.busy_since = 0.0
         self.grace_seconds = config["grace_seconds"]
-        self.pid = os.fork()
-        if self.pid == 0:
-            _become_zygote(job_source, report_sink, [self.sink, self.source, *others], directory, config)
+        self.pid = _zygote(job_source, report_sink, config | {"directory": directory, "is_zygote": True})
         os.close(job_source)
         os.close(report_sink)
         os.set_blocking(self.sink, False)
@@ -104,18 +106,14 @@ class Worker:
         os.close(self.source)
 
 
-def _become_zygote(jobs: int, reports: int, close: list[int], directory: str, config: dict[str, Any]) -> None:
-    try:
-        for fd in close:
-            os.close(fd)
-        # Whatever a program prints or reads ends here.
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        os.close(null)
-        zygote.serve(jobs, reports, directory, config["memory_bytes"], config["output_bytes"])
-    finally:
-        os._exit(0)
+def _zygote(jobs: int, reports: int, config: dict[str, Any]) -> int:
+    """Starts a zygote, which has these two descriptors and no other; gives its process."""
+    # Whatever a program prints or reads ends there.
+    standard = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+    # In this order: the jobs' pipe was opened first, so that no descriptor of the reports' is 3.
+    given = [(os.POSIX_SPAWN_DUP2, jobs, JOBS_FD), (os.POSIX_SPAWN_DUP2, reports, REPORTS_FD)]
+    command = [*sys.orig_argv[:-1], json.dumps(config)]
+    return os.posix_spawn(sys.executable, command, os.environ, file_actions=[*standard, *given])
 
 
 class Supervisor:
@@ -135,8 +133,7 @@ class Supervisor:
             self._workers.append(self._start(index))
 
     def _start(self, index: int) -> Worker:
-        others = [fd for worker in self._workers for fd in (worker.sink, worker.source)]
-        return Worker(os.path.join(self._config["directory"], str(index)), self._config, others)
+        return Worker(os.path.join(self._config["directory"], str(index)), self._config)
 
     def run(self) -> None:
         """Works until the input ends."""
@@ -225,7 +222,10 @@ class Supervisor:
 
 
 def main(config: dict[str, Any]) -> None:
-    """Supervises until the input ends, then removes the working directories."""
+    """Supervises until the input ends, then removes the working directories; or is a zygote, where `config` says so."""
+    if config.get("is_zygote"):
+        zygote.serve(JOBS_FD, REPORTS_FD, config["directory"], config["memory_bytes"], config["output_bytes"])
+        return
     try:
         Supervisor(config).run()
     finally:

@@ -1,7 +1,8 @@
 """What each executed line of an untrusted program did to its local variables.
 
 Comes in: the frames of one call, through `sys.settrace`. Goes out: events `[line, depth, [[name, text], ...]]` and the
-set of executed lines, as plain lists. Called by `child.py` around each call of a traced program.
+set of executed lines, as plain lists. Called by `child.py` around each call of a traced program. How much of the
+values is looked into is limited by count, not by time, so that traces repeat.
 
 An event is made after its line ran, so a line that calls a function of the program comes after the lines of that
 function. Comprehensions, generator expressions and lambdas give no events and no depth, as Python versions disagree
@@ -20,6 +21,7 @@ from prm_jax.execution.encoding import canonical
 
 PROGRAM_FILE = "<program>"
 MAX_EVENTS = 400
+MAX_WORK = 200_000  # Parts of values that are looked into, after which events tell lines only, so as to end in time.
 MAX_LINES = 20_000  # Line events, after which even the set of executed lines is no longer kept, so as to run fast.
 
 _SKIPPED = frozenset({"<listcomp>", "<genexpr>", "<setcomp>", "<dictcomp>", "<lambda>"})
@@ -27,7 +29,7 @@ _RETURNS = frozenset(
     opcode.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST", "YIELD_VALUE") if name in opcode.opmap
 )
 _SCALARS = frozenset({int, float, str, bool, bytes, complex, type(None)})
-_settrace = sys.settrace
+_settrace, _gettrace = sys.settrace, sys.gettrace
 _type = type
 
 Event = list[Any]
@@ -45,7 +47,7 @@ class _State:
         self.before = before
 
 
-def _snapshot(frame: FrameType, before: Snapshot) -> Snapshot:
+def _snapshot(frame: FrameType, before: Snapshot, work: list[int]) -> Snapshot:
     """Local variables with their canonical text; an unchanged scalar keeps the text it had."""
     now: Snapshot = {}
     for name, value in frame.f_locals.items():
@@ -53,7 +55,7 @@ def _snapshot(frame: FrameType, before: Snapshot) -> Snapshot:
         if known is not None and known[0] is value and _type(value) in _SCALARS:
             now[name] = known
         else:
-            now[name] = (value, canonical(value))
+            now[name] = (value, canonical(value, work))
     return now
 
 
@@ -63,43 +65,52 @@ class Tracer:
     Attributes:
       events: the events so far, at most `MAX_EVENTS`.
       lines: the executed lines so far.
-      complete: False once the events were cut.
+      cut: whether the events have reached their limit.
+      complete: False once the events were cut or no longer tell values, or where the program ended its own trace, which
+        then has no events.
     """
 
     def __init__(self, on_cut: Callable[[Tracer], None]) -> None:
         """`on_cut` is called once, when the events reach their limit, so that a call that never ends has a trace."""
         self.events: list[Event] = []
         self.lines: set[int] = set()
+        self.cut = False
         self.complete = True
         self._on_cut = on_cut
+        self._work = [MAX_WORK]
+        self._entered = self._enter  # One object: methods are made anew wherever they are named.
         self._states: dict[FrameType, _State] = {}
         self._depth = 0
         self._left = MAX_LINES
 
     def start(self) -> None:
         """Begins to trace this thread."""
-        _settrace(self._enter)
+        _settrace(self._entered)
 
     def stop(self) -> None:
         """Ends tracing."""
+        # All frames have returned, unless they or the thread were taken from the tracer.
+        if not self.cut and (_gettrace() is not self._entered or self._states):
+            self.complete = False
+            self.events = []
         _settrace(None)
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
         code = frame.f_code
         if code.co_filename != PROGRAM_FILE or code.co_name in _SKIPPED:
             return None
-        if not self.complete:
+        if self.cut:
             return self._count
-        self._states[frame] = _State(self._depth, _snapshot(frame, {}))
+        self._states[frame] = _State(self._depth, self._look(frame, {}))
         self._depth += 1
         return self._follow
 
     def _follow(self, frame: FrameType, event: str, argument: Any) -> Any:
         state = self._states.get(frame)
-        if not self.complete or state is None:
+        if self.cut or state is None:
             return self._count(frame, event, argument)
         if event == "line":
-            self._emit(frame, state, None)
+            self._emit(frame, state, [])
             state.line = frame.f_lineno
             self.lines.add(state.line)
         elif event == "return":
@@ -107,7 +118,7 @@ class Tracer:
             del self._states[frame]
             # An exception that leaves the frame arrives here too, with None for a value.
             returned = frame.f_code.co_code[frame.f_lasti] in _RETURNS
-            self._emit(frame, state, canonical(argument) if returned else None)
+            self._emit(frame, state, [argument] if returned else [])
         return self._follow
 
     def _count(self, frame: FrameType, event: str, argument: Any) -> Any:
@@ -119,16 +130,21 @@ class Tracer:
                 _settrace(None)
         return self._count
 
-    def _emit(self, frame: FrameType, state: _State, returned: str | None) -> None:
+    def _look(self, frame: FrameType, before: Snapshot) -> Snapshot:
+        """The local variables; `before` where they are no longer looked at."""
+        return _snapshot(frame, before, self._work) if self.complete else before
+
+    def _emit(self, frame: FrameType, state: _State, returned: list[Any]) -> None:
+        """Makes the event of the line that ran; `returned` holds the value that left the frame, if one did."""
         if state.line == 0:
             return
-        before, now = state.before, _snapshot(frame, state.before)
+        before, now = state.before, self._look(frame, state.before)
         changed = [[name, text] for name, (_, text) in now.items() if name not in before or before[name][1] != text]
-        if returned is not None:
-            changed.append(["return", returned])
+        changed += [["return", canonical(value, self._work)] for value in returned if self.complete]
+        self.complete = self.complete and self._work[0] >= 0
         state.before = now
-        self.events.append([state.line, state.depth, changed])
+        self.events.append([state.line, state.depth, changed if self.complete else []])
         if len(self.events) >= MAX_EVENTS:
-            self.complete = False
+            self.cut, self.complete = True, False
             self._states.clear()
             self._on_cut(self)

@@ -65,7 +65,13 @@ class TraceEvent:
 
 @dataclasses.dataclass(frozen=True)
 class CallTrace:
-    """What one call did, in order; `complete` is False where the trace was cut at its length limit."""
+    """What one call did, in order.
+
+    Attributes:
+      events: the executed lines.
+      complete: False where the trace was cut at its length limit, where later events tell no values as there were too
+        many to look into, or where the program ended the trace, which then has no events.
+    """
 
     events: tuple[TraceEvent, ...]
     complete: bool

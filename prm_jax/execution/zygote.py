@@ -2,7 +2,7 @@
 
 Comes in: job frames on one pipe. Goes out: report frames on another: how the child ended, its CPU seconds and then its
 records, unread (see `frames.py`). `supervisor.py` keeps one zygote per core. The zygote reads exactly one job at a
-time, so that a child finds no other program in the memory it inherits.
+time, into memory that is emptied between jobs (`scratch.py`), so that a child inherits nothing of another program.
 
 Each phase (set-up, the program's text, each call) has a CPU limit, which the zygote enforces by the child's CPU clock;
 records mark the phases. A child that forges them gains no more than the sum of the limits.
@@ -25,7 +25,8 @@ import time
 from collections.abc import Iterable
 
 from prm_jax.execution import child, code_pages, confinement
-from prm_jax.execution.frames import HEADER, JOB, RECORD, REPORT, STATUSES, pack, read_exact, write_all
+from prm_jax.execution.frames import HEADER, JOB, RECORD, REPORT, STATUSES
+from prm_jax.execution.scratch import Scratch
 
 # Imported once here, so that a program's own import of them costs nothing. Each more makes every fork dearer, by the
 # pages that it adds: the supervisor and the zygote themselves import little for the same reason.
@@ -36,6 +37,7 @@ WARM_MODULES = (
 SETUP_SECONDS = 5.0  # CPU for the trusted set-up.
 TEXT_SECONDS = 0.2  # CPU for compiling and importing, on top of one call's limit.
 TRACE_SECONDS = 0.5  # CPU that tracing may add to each phase.
+HEAD_BYTES = HEADER.size + REPORT.size  # Of a report, in front of the records.
 UNCONFINED = 71  # Exit status of a child that could not be confined.
 CORES = tuple(os.sched_getaffinity(0))
 UNWATCHED_SECONDS = 0.01  # Most programs end before; each wake-up of the zygote on the way would cost them time.
@@ -74,12 +76,18 @@ def serve(jobs: int, reports: int, directory: str, memory_bytes: int, output_byt
     child.rehearse()
     gc.collect()
     gc.freeze()  # Keeps the collector of each child from touching, and so copying, the inherited pages.
-    while header := read_exact(jobs, HEADER.size):
-        length, identity, wall_seconds = HEADER.unpack(header)
-        report = _run(read_exact(jobs, length), wall_seconds, output_bytes, confined)
+    scratch = Scratch()
+    while scratch.fill_exactly(jobs, HEADER.size):
+        length, identity, wall_seconds = HEADER.unpack_from(scratch.view())
+        if not scratch.fill_exactly(jobs, length):
+            return
+        status, cpu_seconds = _run(scratch, wall_seconds, output_bytes, confined)
         if confined is not None and confined.rules is None:
             _empty(directory)
-        write_all(reports, pack(identity, 0.0, report))
+        HEADER.pack_into(scratch.view(), 0, scratch.size - HEADER.size, identity, 0.0)
+        REPORT.pack_into(scratch.view(), HEADER.size, STATUSES.index(status), cpu_seconds)
+        scratch.send(reports)
+        scratch.clear()
 
 
 def _confinement(memory_bytes: int) -> confinement.Confinement | None:
@@ -105,11 +113,24 @@ def _empty(directory: str) -> None:
     os.chdir(directory)
 
 
-def _run(job: bytes, wall_seconds: float, output_bytes: int, confined: confinement.Confinement | None) -> bytes:
-    """Forks the child, watches it to its end and gives the report."""
+def _run(
+    scratch: Scratch, wall_seconds: float, output_bytes: int, confined: confinement.Confinement | None
+) -> tuple[str, float]:
+    """Forks the child and watches it to its end.
+
+    Args:
+      scratch: holds the job's frame; afterwards room for the head of a report, and the child's records.
+      wall_seconds: the child's wall-clock limit.
+      output_bytes: most bytes of one record.
+      confined: what confines the child.
+
+    Returns:
+      One of `STATUSES` and the child's CPU seconds.
+    """
     if confined is None:
-        return _report("unconfined")
-    call_seconds, calls, is_traced, counts = JOB.unpack_from(job)
+        scratch.clear(HEAD_BYTES)
+        return "unconfined", 0.0
+    call_seconds, calls, is_traced, counts = JOB.unpack_from(scratch.view(), HEADER.size)
     limits = phase_limits(call_seconds, calls, is_traced or counts)
     source, sink = os.pipe()
     # A child starts on the core of its zygote, which waits for it: what it inherits is in that core's caches, and no
@@ -120,22 +141,26 @@ def _run(job: bytes, wall_seconds: float, output_bytes: int, confined: confineme
         try:
             os.dup2(sink, confinement.RECORD_FD)
             confined.apply(sum(limits))
-            child.run(job, confinement.RECORD_FD, output_bytes)
+            child.run(scratch.view()[HEADER.size :], confinement.RECORD_FD, output_bytes)
         finally:
             os._exit(UNCONFINED)  # Reached only where confinement failed.
     _restrict(0, CORES)
     os.close(sink)
+    scratch.clear(HEAD_BYTES)
+    if pid < 0:  # No process or no memory is left. To `kill`, that number names every process of the user.
+        os.close(source)
+        return "trouble", 0.0
     # A record is at most `output_bytes` long and a call writes one, traced three; more than all together is hostile.
-    most_bytes = output_bytes * (calls + 1) * (3 if is_traced else 1)
+    most_bytes = HEAD_BYTES + output_bytes * (calls + 1) * (3 if is_traced else 1)
     try:
-        status, records = _watch(pid, source, limits, wall_seconds, most_bytes)
+        status = _watch(pid, source, scratch, limits, wall_seconds, most_bytes)
     finally:
         os.close(source)
         code, usage = _reap(pid, confined)
     # A program that ends with that number itself has the harness's first record before it.
-    if code == UNCONFINED << 8 and not records:
+    if code == UNCONFINED << 8 and scratch.size == HEAD_BYTES:
         status = "unconfined"
-    return _report(status, usage.ru_utime + usage.ru_stime, records)
+    return status, usage.ru_utime + usage.ru_stime
 
 
 def waited_seconds(pid: int) -> float:
@@ -151,35 +176,27 @@ def _restrict(pid: int, cores: Iterable[int]) -> None:
         os.sched_setaffinity(pid, cores)
 
 
-def _report(status: str, cpu_seconds: float = 0.0, records: bytes = b"") -> bytes:
-    return REPORT.pack(STATUSES.index(status), cpu_seconds) + records
-
-
-def _watch(pid: int, source: int, limits: list[float], wall_seconds: float, most_bytes: int) -> tuple[str, bytes]:
-    """How the child ended, `"ended"`, `"timeout"` or `"output"`, and its records."""
+def _watch(pid: int, source: int, scratch: Scratch, limits: list[float], wall_seconds: float, most_bytes: int) -> str:
+    """Reads the child's records into `scratch`; how it ended: `"ended"`, `"timeout"` or `"output"`."""
     poll = select.poll()
     poll.register(source, 0)  # Only its end.
     if poll.poll(int(1000 * UNWATCHED_SECONDS)):
-        return _rest(source, most_bytes)
+        while scratch.fill(source):  # What a child that has ended left in the pipe.
+            pass
+        return "ended" if scratch.size <= most_bytes else "output"
     _restrict(pid, CORES)
-    watch = _Watch(pid, source, limits, time.monotonic() + wall_seconds - UNWATCHED_SECONDS, most_bytes)
-    return watch.until_end(), bytes(watch.records)
-
-
-def _rest(source: int, most_bytes: int) -> tuple[str, bytes]:
-    """What a child that has ended left in the pipe."""
-    records = b""
-    while data := os.read(source, 4096):
-        records += data
-    return ("ended" if len(records) <= most_bytes else "output"), records
+    deadline = time.monotonic() + wall_seconds - UNWATCHED_SECONDS
+    return _Watch(pid, source, scratch, limits, deadline, most_bytes).until_end()
 
 
 class _Watch:
     """Reads the records of one child and keeps its clocks."""
 
-    def __init__(self, pid: int, source: int, limits: list[float], deadline: float, most_bytes: int) -> None:
-        self.records = bytearray()
-        self.done = False
+    def __init__(
+        self, pid: int, source: int, scratch: Scratch, limits: list[float], deadline: float, most_bytes: int
+    ) -> None:
+        self._scratch = scratch
+        self._done = False
         self._pid = pid
         self._clock = (~pid << 3) | 2  # The kernel's name for the CPU clock of a process.
         self._source = source
@@ -188,7 +205,7 @@ class _Watch:
         self._most_bytes = most_bytes
         self._phase = 0
         self._phase_began = 0.0
-        self._parsed = 0
+        self._parsed = scratch.size
 
     def until_end(self) -> str:
         """`"ended"`, `"timeout"` or `"output"`."""
@@ -202,14 +219,12 @@ class _Watch:
             # Rounded up, or the last millisecond would be waited for in a busy loop.
             if not poll.poll(int(1000 * min(cpu_left, wall_left)) + 1):
                 continue
-            data = os.read(self._source, 1 << 16)
-            if not data:
+            if not self._scratch.fill(self._source):
                 return "ended"
-            self.records += data
-            if len(self.records) > self._most_bytes:
+            if self._scratch.size > self._most_bytes:
                 return "output"
             self._count_phases()
-            if self.done:
+            if self._done:
                 return "ended"
 
     def _wall_left(self) -> float:
@@ -224,16 +239,16 @@ class _Watch:
             return self._phase_began
 
     def _count_phases(self) -> None:
-        while len(self.records) >= self._parsed + RECORD.size:
-            length, kind = RECORD.unpack_from(self.records, self._parsed)
+        while self._scratch.size >= self._parsed + RECORD.size:
+            length, kind = RECORD.unpack_from(self._scratch.view(), self._parsed)
             end = self._parsed + RECORD.size + length
-            if len(self.records) < end:
+            if self._scratch.size < end:
                 return
             self._parsed = end
             if kind in b"PR" and self._phase + 1 < len(self._limits):
                 self._phase += 1
                 self._phase_began = self._cpu()
-            self.done = self.done or kind in b"DX"
+            self._done = self._done or kind in b"DX"
 
 
 def _reap(pid: int, confined: confinement.Confinement) -> tuple[int, resource.struct_rusage]:

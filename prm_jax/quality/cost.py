@@ -5,13 +5,15 @@ Comes in: verdicts of traced runs (`Program.trace`); for `cost_by_size` programs
 programs that pass are worth a comparison.
 
 Lines are counted, because their number is the same in every run; a comprehension counts as the line that it stands on.
-Bytecode instructions are finer, and see comprehensions, but a program can stop their count. Neither sees work within
-builtins. Processor time sees all, but varies between runs. Only lines may enter a reward; the others are for reports.
+A program that ends its trace is found out, unless it puts the tracer back. Bytecode instructions are finer, and see
+comprehensions, but a program can stop their count. Neither sees work within builtins. Processor time sees all, but
+varies between runs. Only lines may enter a reward; the others are for reports.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 from prm_jax.execution.opcodes import MAX_OPCODES
@@ -26,7 +28,7 @@ _MODES: tuple[dict[str, bool], ...] = ({"trace": True}, {"opcodes": True}, {})
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """How dear a program is; 1 is as cheap as the reference or cheaper, 0.5 twice as dear. All in (0, 1].
+    """How dear a program is; 1 is as cheap as the reference or cheaper, 0.5 twice as dear. All in [0, 1].
 
     With c_t and r_t the lines that program and reference execute on test t, s and l the tests with the fewest and the
     most r_t, and e a millisecond:
@@ -45,8 +47,9 @@ class Cost:
 def cost(program: Verdict, reference: Verdict) -> Cost | None:
     """Compares two traced runs on the same tests.
 
-    A test on which the reference's trace was cut, or on which one of the two has none, is left out. A cut trace of the
-    program counts with the lines that it has: its cost is then an upper bound of the score.
+    A test on which the reference's trace is not complete, or on which one of the two has none, is left out. A cut trace
+    of the program counts with the lines that it has: its cost is then an upper bound of the score. Where the program
+    ended its own trace, `lines` and `growth` are 0.
 
     Returns:
       None where no test is left.
@@ -58,6 +61,8 @@ def cost(program: Verdict, reference: Verdict) -> Cost | None:
     ]
     if not pairs:
         return None
+    if any(math.isinf(ours) for ours, _ in pairs):
+        return Cost(lines=0.0, growth=0.0, cpu=_cpu(program, reference))
     by_reference = sorted(pairs, key=lambda pair: pair[1])
     (small, small_reference), (large, large_reference) = by_reference[0], by_reference[-1]
     total, total_reference = map(sum, zip(*pairs, strict=True))
@@ -74,7 +79,7 @@ class Size:
 
     Attributes:
       test: the input.
-      lines: executed lines; None where the reference's trace was cut.
+      lines: executed lines; None where the reference's trace is not complete, 0 where the program ended its own.
       opcodes: executed bytecode instructions; None where the reference has more than are counted.
       cpu: CPU seconds of the process, each with a millisecond added.
     """
@@ -156,5 +161,6 @@ def _cpu(program: Verdict, reference: Verdict) -> float:
     return min(1.0, (reference.cpu_seconds + _CPU_GRAIN) / (program.cpu_seconds + _CPU_GRAIN))
 
 
-def _lines(trace: CallTrace) -> int:
-    return max(1, len(trace.events))
+def _lines(trace: CallTrace) -> float:
+    """Executed lines; infinitely many where the program saw to it that they are not known."""
+    return max(1, len(trace.events)) if trace.events or trace.complete else math.inf

@@ -9,12 +9,17 @@ import time
 import pytest
 
 from prm_jax.errors import UserError
-from prm_jax.execution.encoding import canonical, encode
+from prm_jax.execution.encoding import TRACE_NODES, encode
+from prm_jax.execution.encoding import canonical as canonical_within
 from prm_jax.execution.grading import decode, expected_value, freeze, is_expected
 
 
 def agree(value: object, literal: str) -> bool:
     return is_expected(json.loads(json.dumps(encode(value))), expected_value(literal))
+
+
+def canonical(value: object) -> str:
+    return canonical_within(value, [10**6])
 
 
 @pytest.mark.parametrize(
@@ -113,3 +118,29 @@ def test_canonical_text() -> None:
     assert len(long) == 180 + 1 + 40
     assert long != longer
     assert long[:180] == longer[:180]
+
+
+@pytest.mark.parametrize(
+    ("value", "took"),
+    [
+        (1, 1),
+        ([1, [2, 3]], 5),
+        ({1: (2,)}, 4),
+        ([0] * TRACE_NODES, 1 + TRACE_NODES),
+        ([0] * (1 + TRACE_NODES), 1),  # It is not looked into.
+        ([[0] * 1500] * 3, 1 + 3 + 1500),
+        ("x" * 6400, 101),
+        (1 << 4000, 16),
+    ],
+)
+def test_work_is_counted(value: object, took: int) -> None:
+    work = [5000]
+    canonical_within(value, work)
+    assert work == [5000 - took]
+
+
+def test_work_that_is_not_there_is_not_done() -> None:
+    work = [100]
+    start = time.process_time()
+    canonical_within(["x" * 100_000] * 1000, work)
+    assert work[0] < 0 and time.process_time() - start < 0.1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from prm_jax.errors import UserError
+from prm_jax.execution.grading import unknown
 from prm_jax.execution.journal import Journal, program_key
 from prm_jax.execution.sandbox import Sandbox, SandboxConfig
 from prm_jax.execution.verdict import Outcome, Program, Verdict
@@ -65,7 +66,44 @@ def test_the_key_sees_everything_that_a_verdict_depends_on() -> None:
         dataclasses.replace(PROGRAM, trace=False),
         dataclasses.replace(PROGRAM, values=True),
     ]
-    assert len({program_key(program) for program in variants}) == len(variants)
+    conditions = [
+        SandboxConfig(memory_mb=64),
+        SandboxConfig(output_bytes=64),
+        SandboxConfig(wall_factor=64.0),
+        SandboxConfig(hash_seed=1),
+        SandboxConfig(rerun_share=1.0),
+        SandboxConfig(seed=1),
+    ]
+    keys = {program_key(program) for program in variants}
+    keys |= {program_key(PROGRAM, config.conditions) for config in conditions}
+    assert len(keys) == len(variants) + len(conditions)
+    same = SandboxConfig(workers=3, accept_weak_confinement=True, backend="bwrap")
+    assert program_key(PROGRAM, same.conditions) == program_key(PROGRAM)
+
+
+def test_other_conditions_are_not_replayed(tmp_path: Path) -> None:
+    large = Program("def f():\n    return [0] * 99\n", (Test("f()", repr([0] * 99)),))
+    journal = Journal(tmp_path / "journal.jsonl")
+    for output_bytes, outcome in ((64, Outcome.WRONG_ANSWER), (1 << 20, Outcome.PASSED)):
+        with Sandbox(SandboxConfig(workers=1, output_bytes=output_bytes), journal) as sandbox:
+            assert sandbox.run([large])[0].outcome is outcome
+    journal.close()
+
+
+def test_an_unknown_verdict_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    monkeypatch.setattr(Sandbox, "_run_fresh", lambda _, programs: {each: unknown(each, "why") for each in programs})
+    with Sandbox(SandboxConfig(workers=1), journal) as troubled:
+        assert troubled.run([PROGRAM])[0].outcome is Outcome.UNKNOWN
+    monkeypatch.undo()
+    with Sandbox(SandboxConfig(workers=1), journal) as sandbox:
+        (verdict,) = sandbox.run([PROGRAM])
+    journal.close()
+    assert verdict.outcome is Outcome.WRONG_ANSWER
+    # Nor is one read from the file.
+    path.write_text(path.read_text().replace('"wrong_answer"', '"unknown"'))
+    assert len(Journal(path)) == 0
 
 
 def test_a_path_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:

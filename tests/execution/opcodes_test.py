@@ -8,10 +8,11 @@ from prm_jax.problems.problem import Test
 
 LOOP = "def f(n):\n    total = 0\n    for i in range(n):\n        total += i\n    return total\n"
 TESTS = tuple(Test(f"f({n})", str(n * (n - 1) // 2)) for n in (10, 20, 30))
+CONFIG = SandboxConfig(workers=1, rerun_share=0.0)
 
 
 def run(*programs: Program, journal: Journal | None = None):
-    with Sandbox(SandboxConfig(workers=1, rerun_share=0.0), journal) as sandbox:
+    with Sandbox(CONFIG, journal) as sandbox:
         return sandbox.run(programs)
 
 
@@ -47,5 +48,5 @@ def test_only_who_asks_is_counted():
 def test_a_count_is_kept_in_the_journal(tmp_path):
     program = Program(LOOP, TESTS, opcodes=True)
     (verdict,) = run(program, journal=Journal(tmp_path / "verdicts.jsonl"))
-    assert Journal(tmp_path / "verdicts.jsonl").get(program) == verdict
-    assert Journal(tmp_path / "verdicts.jsonl").get(Program(LOOP, TESTS)) is None
+    assert Journal(tmp_path / "verdicts.jsonl").get(program, CONFIG.conditions) == verdict
+    assert Journal(tmp_path / "verdicts.jsonl").get(Program(LOOP, TESTS), CONFIG.conditions) is None

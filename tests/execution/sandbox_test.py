@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -225,6 +226,33 @@ def test_a_killed_supervisor_is_started_again() -> None:
         assert run(sandbox, "x = 2\n", ("x", "2")).outcome == Outcome.PASSED
 
 
+def test_an_interrupted_call_leaves_no_verdict_to_the_next(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(fd: int, event: int, seconds: float) -> None:
+        if event == select.POLLIN:
+            select.select([fd], [], [])  # The first program's report is in the pipe.
+            raise KeyboardInterrupt
+
+    run(sandbox, "x = 0\n", ("x", "0"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sandbox_module, "_await", interrupted)
+        run(sandbox, "x = 1\n", ("x", "1"))
+    assert run(sandbox, "x = 2\n", ("x", "1")).outcome == Outcome.WRONG_ANSWER
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"workers": -1}, {"memory_mb": 0}, {"output_bytes": 0}, {"wall_factor": 0.0}, {"wall_factor": float("nan")}),
+        *({"rerun_share": 1.5}, {"rerun_share": -0.1}, {"hash_seed": -1}, {"hash_seed": 2**32}, {"backend": "docker"}),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(UserError, match=f"SandboxConfig.{name}={value!r}; expected"):
+        SandboxConfig(**wrong)  # type: ignore[arg-type]
+    assert SandboxConfig(hash_seed=2**32 - 1, rerun_share=1.0, workers=0).memory_mb == 1024
+
+
 def test_in_child_tests(sandbox: Sandbox) -> None:
     text = "def f(x):\n    assert x > 0\n    return x * 0.1\n"
     tests = [("assert abs(f(3) - 0.3) < 1e-9", None), ("assert f(3) == 0.3", None), ("assert f(0) == 0", None)]
@@ -243,6 +271,37 @@ def test_comparisons_are_made_in_the_parent(sandbox: Sandbox) -> None:
     verdicts = sandbox.run([Program(text, tests, cpu_seconds=0.3) for text in (honest, liar)])
     assert verdicts[0].passed == (True, True, True)
     assert (verdicts[1].outcome, verdicts[1].passed) == (Outcome.WRONG_ANSWER, (False, False, False))
+
+
+DATACLASS = """
+from __future__ import annotations
+import dataclasses, pickle, sys, typing
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    of: typing.ClassVar[str] = "plane"
+
+def fields():
+    return [field.name for field in dataclasses.fields(Point)], typing.get_type_hints(Point)["x"] is int
+
+def copied(x):
+    return pickle.loads(pickle.dumps(Point(x))) == Point(x)
+
+def is_module():
+    import __program__
+    del sys.modules["__program__"]
+    return vars(__program__) is globals() and __program__.Point is Point
+"""
+
+
+def test_a_program_is_a_module(sandbox: Sandbox) -> None:
+    tests = [("fields()", "(['x'], True)"), ("copied(2)", "True"), ("is_module()", "True"), ("Point(3).x", "3")]
+    verdict = run(sandbox, DATACLASS, *tests)
+    assert verdict.outcome == Outcome.PASSED, verdict
+    own = "def f():\n    return sorted(name for name in globals() if name != 'f')\n"
+    names = ["__builtins__", "__doc__", "__loader__", "__name__", "__package__", "__spec__"]
+    assert run(sandbox, own, ("f()", repr(names))).outcome == Outcome.PASSED  # Nothing of the harness.
 
 
 def test_setup_shares_the_namespace(sandbox: Sandbox) -> None:

@@ -98,10 +98,75 @@ def test_lines_are_kept_after_the_cut(sandbox: Sandbox) -> None:
     assert verdict.executed_lines == {2, 3, 4, 5}
 
 
-def test_tracing_changes_no_verdict(sandbox: Sandbox) -> None:
-    text = "def f(x):\n    return f(x - 1) + 1 if x else 0\n"
-    tests = (Test("f(100)", "100"), Test("f(10**6)", "0"))
-    traced, plain = sandbox.run([Program(text, tests, trace=trace) for trace in (True, False)])
+DEEP = "def f(x):\n    return f(x - 1) + 1 if x else 0\n"
+LARGE = """
+def f(n):
+    a, b, c, d, e = ([k] * 1900 for k in range(5))
+    g, h, i, j, k = ([k] * 1900 for k in range(5))
+    for x in range(n):
+        a[x] = x
+    return a[-1]
+"""
+LONG = "def f(n):\n    a = ['x' * 10**6] * 1900\n    for x in range(n):\n        a[x] = ''\n    return 0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"), [(DEEP, (100, 10**6)), (LARGE, (300, 100)), (LONG, (300, 2))], ids=("deep", "large", "long")
+)
+def test_tracing_changes_no_verdict(sandbox: Sandbox, text: str, sizes: tuple[int, int]) -> None:
+    tests = tuple(Test(f"f({size})", "100" if size == 100 and text == DEEP else "0") for size in sizes)
+    programs = [Program(text, tests, cpu_seconds=0.1, trace=trace) for trace in (True, False)]
+    traced, plain = sandbox.run(programs)
     assert (traced.outcome, traced.passed) == (plain.outcome, plain.passed)
+    assert plain.outcome == (Outcome.RUNTIME_ERROR if text == DEEP else Outcome.PASSED)
     assert plain.traces == ()
     assert plain.executed_lines == frozenset()
+
+
+def test_lines_are_told_where_values_are_too_many_to_look_into(sandbox: Sandbox) -> None:
+    verdict = run(sandbox, LARGE, ("f(100)", "0"))
+    (trace,) = verdict.traces
+    assert trace is not None and not trace.complete
+    assert [line for line, _, _ in events(trace)] == [3, 4, *[5, 6] * 100, 5, 7]
+    seen = [bool(changed) for _, _, changed in events(trace)]
+    assert seen[:3] == [True] * 3 and not any(seen[-100:])
+    assert run(sandbox, LARGE, ("f(100)", "0")).traces == verdict.traces
+    assert verdict.executed_lines == {3, 4, 5, 6, 7}
+
+
+def test_lines_are_told_where_a_trace_is_too_long() -> None:
+    text = "def f(a):\n    a += 'b'\n    a += 'c'\n    return 0\n"
+    program = Program(text, (Test("f('a' * 150)", "0"), Test("f('')", "0")), trace=True)
+    with Sandbox(SandboxConfig(workers=1, rerun_share=0.0, output_bytes=200)) as sandbox:
+        long, short = sandbox.run([program])[0].traces
+    assert events(long) == [(2, 0, {}), (3, 0, {}), (4, 0, {})] and not long.complete
+    assert events(short)[0] == (2, 0, {"a": "'b'"}) and short.complete
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        "sys.settrace(None)",
+        "sys.settrace(lambda *_: None)",
+        "sys._getframe().f_trace = None",
+        "del sys._getframe().f_trace",
+    ],
+)
+def test_a_trace_that_its_program_ends_has_no_events(sandbox: Sandbox, ended: str) -> None:
+    text = f"import sys\ndef f(x):\n    {ended}\n    x = 1\n    return x\n"
+    verdict = run(sandbox, text, ("f(0)", "1"), ("1", "1"))
+    assert verdict.outcome == Outcome.PASSED
+    ended_trace, other = verdict.traces
+    assert ended_trace == CallTrace((), complete=False)
+    assert other == CallTrace((), complete=True)
+
+
+def test_generators_and_exceptions_end_no_trace(sandbox: Sandbox) -> None:
+    text = (
+        "def g():\n    try:\n        yield 1\n        yield 2\n    finally:\n        pass\n\n"
+        "def f():\n    suspended, closed = g(), g()\n    a = next(suspended) + next(closed)\n    closed.close()\n"
+        "    try:\n        suspended.throw(ValueError)\n    except ValueError:\n        return a, list(g())\n"
+    )
+    verdict = run(sandbox, text, ("f()", "(2, [1, 2])"), ("next(g())", "1"))
+    assert verdict.outcome == Outcome.PASSED
+    assert all(trace is not None and trace.complete and trace.events for trace in verdict.traces)

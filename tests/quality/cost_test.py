@@ -38,6 +38,15 @@ def test_what_cannot_be_compared_is_left_out():
     assert cost(Verdict(Outcome.PASSED), reference) is None
 
 
+@pytest.mark.parametrize("lines", [(0, 20, 9), (3, 0, 9), (0, 0, None)])
+def test_a_program_that_ends_its_own_trace_is_as_dear_as_can_be(lines):
+    ended = {index for index, each in enumerate(lines) if each == 0}
+    found = cost(verdict(*lines, cut=ended), verdict(3, 10, 400, cut={2}))
+    assert (found.lines, found.growth) == (0.0, 0.0)
+    # Nothing ran: `f` is not the program's own.
+    assert cost(verdict(0, 0, 0), verdict(3, 10, 400, cut={2})).lines == 1.0
+
+
 LINEAR = "def count(items):\n    total = 0\n    for item in items:\n        total += 1\n    return total\n"
 SQUARE = """\
 def count(items):
@@ -81,6 +90,20 @@ def test_what_is_dear_on_large_inputs_only_is_seen_there():
     assert [(each.lines, each.opcodes) for each in same] == [(1.0, 1.0)] * 2
     assert all(0.0 < each.cpu <= 1.0 for pair in (square, comprehension, same) for each in pair)
     assert failing is None
+
+
+def test_ending_the_trace_or_choking_it_with_values_is_not_cheap():
+    ends = SQUARE.replace("    total = 0", "    total = __import__('sys').settrace(None) or 0")
+    chokes = SQUARE.replace("    total = 0", "    total, large = 0, [[0] * 1500 for _ in range(2)]")
+    problem = counting()
+    with Sandbox(SandboxConfig(workers=1, rerun_share=0.0)) as sandbox:
+        tests = problem.visible_tests
+        linear, *found = sandbox.run([Program(text, tests, trace=True) for text in (LINEAR, ends, chokes)])
+        (sizes,) = cost_by_size([(ends, problem)], sandbox)
+    ended, choked = (cost(each, linear) for each in found)
+    assert (ended.lines, ended.growth) == (0.0, 0.0)
+    assert 0.0 < choked.lines < 0.5
+    assert [each.lines for each in sizes] == [0.0, 0.0]
 
 
 def test_a_reference_that_is_too_long_to_be_counted_is_no_measure():
