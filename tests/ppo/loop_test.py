@@ -330,9 +330,9 @@ def test_too_many_unknown_verdicts_stop_the_run(tmp_path):
 @pytest.mark.parametrize("network", ["policy", "reference"])
 def test_an_update_that_is_not_finite_names_where_it_began(tmp_path, network):
     """One NaN makes every log-probability, and then every gradient, NaN."""
-    path = ("trunk", "blocks_0", "mlp", "up")
+    path = ("trunk", "blocks", "mlp", "up")
     poisoned = jax.tree_util.tree_map_with_path(
-        lambda name, leaf: leaf.at[0, 0].set(np.nan) if tuple(key.key for key in name) == path else leaf, models()[0]
+        lambda name, leaf: leaf.at[0, 0, 0].set(np.nan) if tuple(key.key for key in name) == path else leaf, models()[0]
     )
     config = dataclasses.replace(CONFIG, kl_coefficient=0.1)
     told = rf"update/\w+ is nan at update 1, .* before it is {network}.{'.'.join(path)}; there is no checkpoint"
