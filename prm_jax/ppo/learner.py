@@ -35,8 +35,9 @@ from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.finite import NotFinite, first_not_finite, leaf_name
 
 SMALLER = (
-    "set ModelConfig.remat=True, more PpoConfig.minibatches, or MeshConfig.fsdp to the number of devices, or train "
-    "adapters (gin/lora.gin), and run again in another directory"
+    "set ModelConfig.remat=True, PpoConfig.rollout_chunks higher (sampling), score_batch lower (scoring) or more "
+    "minibatches (update; also more steps of the optimiser), or give gin/meshes/fsdp.gin (several devices) or "
+    "gin/lora.gin (adapters), and run again in another directory"
 )
 """What makes the programs of an update fit."""
 

@@ -31,8 +31,9 @@ from prm_jax.training.step import NOT_FINITE, TrainStep
 Evaluate = Callable[[Any, int], dict[str, float]]
 
 SMALLER = (
-    "set ModelConfig.remat=True, or a smaller LearningConfig.batch_size with a larger OptimizerConfig.accumulate, or "
-    "MeshConfig.fsdp to the number of devices, or train adapters (gin/lora.gin)"
+    "set ModelConfig.remat=True, or give gin/meshes/fsdp.gin (several devices) or gin/lora.gin (adapters), or divide "
+    "sft/LearningConfig.batch_size (prm/ of a reward model) by K and multiply sft/OptimizerConfig.accumulate, "
+    "warmup_steps and total_steps and sft/FitConfig.steps, evaluate_every and checkpoint_every by K"
 )
 """What makes a step fit."""
 
