@@ -284,7 +284,8 @@ def fit(
         run.check_start(start)
         progress, batches = Progress(label, config.steps, start), batches_from(start)
         if hasattr(train_step, "trace") and (first := next(batches, None)) is not None:
-            # Before anything is written, so that a corrected configuration may have the directory.
+            # Before anything is written here, so that where the stage has written nothing either, a corrected
+            # configuration may have the directory.
             check_fits(f"{label} step", train_step.trace(run.state, place(first)), SMALLER, progress.say)
             batches = itertools.chain([first], batches)
         with (
