@@ -84,7 +84,7 @@ class Tunix:
         return importlib.util.find_spec("tunix") is not None
 
     def measure(self, workload: Workload, folder: str) -> Iterator[Result]:
-        """One result for each size of a batch; every batch is padded alike, so that one program serves all."""
+        """One result for each size of a batch; every batch is filled up and padded alike: one program serves all."""
         from tunix.generate.sampler import CacheConfig, Sampler
         from tunix.models.llama3 import model as llama3
         from tunix.models.llama3.params import create_model_from_safe_tensors
@@ -108,10 +108,10 @@ class Tunix:
             return [np.asarray(row).tolist() for row in out.tokens]
 
         for size in dict.fromkeys(min(size, len(requests)) for size in self.BATCHES):
-            chunks = [batch for batch in batches(requests, size) if len(batch) == size]
+            chunks = [filled(batch, size) for batch in batches(requests, size)]
             sample(chunks[0], 0)
             start = time.perf_counter()
-            rows = [row for seed, batch in enumerate(chunks) for row in sample(batch, seed)]
+            rows = [row for seed, batch in enumerate(chunks) for row in sample(batch, seed)][: len(requests)]
             yield f"batches of {size}", workload.useful(rows), time.perf_counter() - start
 
 
@@ -145,6 +145,11 @@ def batches(requests: Sequence[Sequence[int]], size: int) -> Iterator[Sequence[S
     """The requests in batches of a size; the last one may be smaller."""
     for start in range(0, len(requests), size):
         yield requests[start : start + size]
+
+
+def filled(batch: Sequence[Sequence[int]], size: int) -> Sequence[Sequence[int]]:
+    """A batch of that size: the last request again and again behind its own, for a shape that never changes."""
+    return [*batch, *[batch[-1]] * (size - len(batch))]
 
 
 def padded(batch: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:

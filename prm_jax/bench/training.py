@@ -1,8 +1,8 @@
 """`prm_jax bench training`: tokens per second of an update of SFT, PRM and PPO, and how near the machine's limit.
 
 Comes in: a model's shape and the size of a batch. Goes out: a table on standard output. Called by `cli.py`. The same
-SFT step of `transformers` is measured in the same run where it is installed. The weights are random, and every token is
-learnt from. Compiling and the first step are not timed, for nobody.
+updates with `transformers` are measured in the same run where it is installed. The weights are random, and every token
+is learnt from. Compiling and the first step are not timed, for nobody.
 """
 
 from __future__ import annotations
@@ -108,20 +108,21 @@ def run(
         f"{device.device_kind}, {cores} cores, load {load:.1f} (0 is idle), {peak / 1e9:.0f} GFLOP/s by a product of "
         f"matrices, {bandwidth / 1e9:.1f} GB/s by copying"
     )
-    found = []
+    ours: dict[str, Measurement] = {}
     for stage, update, state in _updates(model, rows, tokens):
         flops = 3 * rows * tokens * forward_flops(model, tokens, logits=stage != "prm")
         size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         memory, seconds = _timed(update, state, steps)
         del state
-        found.append(Measurement("prm_jax", stage, rows * tokens, seconds, flops, peak, memory))
-        print(f"{found[-1]}; {_limits(found[-1], size * _OPTIMIZER_BYTES / bandwidth)}", flush=True)
+        ours[stage] = Measurement("prm_jax", stage, rows * tokens, seconds, flops, peak, memory)
+        print(f"{ours[stage]}; {_limits(ours[stage], size * _OPTIMIZER_BYTES / bandwidth)}", flush=True)
+    found = [*ours.values()]
     if not torch_step.installed():
         print("transformers: left out, as it is not installed (pip install torch transformers)")
     else:
-        for learner, seconds in torch_step.measure(model, rows, tokens, steps):
-            found.append(Measurement(learner, "sft", rows * tokens, seconds, found[0].flops, peak))
-            print(f"{found[-1]}; prm_jax does {found[0].rate / found[-1].rate:.2f} times as many", flush=True)
+        for learner, stage, seconds in torch_step.measure(model, rows, tokens, steps):
+            found.append(dataclasses.replace(ours[stage], learner=learner, seconds=seconds, memory=None))
+            print(f"{found[-1]}; prm_jax does {ours[stage].rate / found[-1].rate:.2f} times as many", flush=True)
     return found
 
 

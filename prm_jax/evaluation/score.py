@@ -1,7 +1,8 @@
 """Scores of programs, step by step: labelled programs and a scorer in, `ScoredProgram`s out.
 
 The stages `prm`, `evaluate` and the command `score` call `score_programs` with a jitted scorer; `prm_eval.py` and
-the report read what it gives. B batch, T tokens.
+the report read what it gives. Programs are texts, encoded as the corpus is, also where a policy has written them: where
+it cut a text into other tokens than the tokenizer does, these are not seen. B batch, T tokens.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def score_steps(
 
     Args:
       score_tokens: gives raw scores z; anything that `np.asarray` takes.
-      programs: prompt and text of each.
+      programs: prompt and text of each, which `program_row` encodes.
       tokenizer: the scorer's.
       max_length: longest row; a longer one is cut, and the steps that do not end within it are not scored.
       batch_size: B.

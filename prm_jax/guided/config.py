@@ -16,9 +16,9 @@ class GuidedConfig:
 
     Attributes:
       evaluated: methods with which the SFT policy gets a further row in the result table, as `sft_prm`.
-      candidates: programs that are written for each one given; of a beam, lines at a time.
+      candidates: programs that are written for each one given; of a beam, lines at a time, at least.
       aggregate: what of a program's step scores a PRM's choice goes by: `"min"`, `"mean"` or `"last"`.
-      beam_width: prefixes that a beam keeps at the end of each line.
+      beam_width: prefixes that a beam keeps at the end of each line, beside those that have no score yet.
       max_lines: a beam's programs are cut there.
       generated: calls made up for `"majority"`, beside those of the visible tests.
     """

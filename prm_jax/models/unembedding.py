@@ -81,8 +81,9 @@ def _forwards(
         return None, (told, None if remat else logits)
 
     _, (found, logits) = pieces.scan(said, None)
-    *told, normaliser = (jnp.where(wanted, pieces.join(x), 0.0) for x in found)
-    answer = NextToken(*told)
+    *told, normaliser = (pieces.join(x) for x in found)
+    answer = NextToken(*(jnp.where(wanted, x, 0.0) for x in told))
+    # The normaliser stays where nothing is wanted: without it a great logit's exponential would be infinite.
     return answer, (hidden, table, targets, wanted, temperature, normaliser, answer.entropy, logits)
 
 

@@ -40,7 +40,7 @@ class Completions:
       tokens: sampled ids, `eos` included, 0 after it.
       logprobs: float32 log-probability of each, after temperature and before truncation; 0 after the end.
       lengths: number of sampled tokens, `eos` counted.
-      finished: whether `eos` was sampled; False: cut by length.
+      finished: whether `eos` was sampled; False: cut by length, or by a stop sequence.
     """
 
     tokens: Int[Array | np.ndarray, "B N"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def guided_policy(
         batch_size=SCORE_BATCH,
     )
     if method == "beam":
-        return beam_search(extend_by_lines(writer, params), score_drafts(score, aggregate), config)
+        return beam_search(extend_by_lines(writer, params), score_drafts(score, aggregate), config, writer.progress)
     return best_of(complete, by_steps(score, aggregate), config.candidates)
 
 
@@ -85,15 +86,23 @@ def scorer_of(method: str) -> str | None:
 
 
 def score_drafts(score: ScoreSteps, aggregate: str) -> ScoreDrafts:
-    """Scores drafts by the steps that are closed, and by the end of the program where it has ended."""
+    """Scores drafts by the steps that are closed, and by the end of the program where it has ended.
+
+    One that grows and has no such step that is scored has no score yet: NaN.
+    """
 
     def scores(problems: Sequence[Problem], drafts: Sequence[Draft]) -> list[float]:
         pairs = [(problem.prompt, draft.text) for problem, draft in zip(problems, drafts, strict=True)]
-        return [
-            program_score(_settled(draft, steps), aggregate) for draft, steps in zip(drafts, score(pairs), strict=True)
-        ]
+        return [_draft_score(draft, steps, aggregate) for draft, steps in zip(drafts, score(pairs), strict=True)]
 
     return scores
+
+
+def _draft_score(draft: Draft, scores: Sequence[float], aggregate: str) -> float:
+    """The score of a draft, from those of its steps."""
+    settled = _settled(draft, scores)
+    unknown = not draft.ended and all(math.isnan(value) for value in settled)
+    return math.nan if unknown else program_score(settled, aggregate)
 
 
 def _settled(draft: Draft, scores: Sequence[float]) -> list[float]:
@@ -105,14 +114,23 @@ def _settled(draft: Draft, scores: Sequence[float]) -> list[float]:
 
 
 def extend_by_lines(writer: Writer, params: Any) -> Extend:
-    """Drafts grow by what the policy writes up to the end of a line; those whose prompt is too long end empty."""
+    """Drafts grow by what the policy writes up to the end of a line; those whose prompt is too long end empty.
+
+    What decoding needs is told before the first line, and again each time that the longest draft has grown by
+    `LINE_TOKENS`.
+    """
+    told = 0  # Tokens of a row, up to which that has been told.
 
     def extend(problems: Sequence[Problem], drafts: Sequence[Draft], seed: int) -> list[Draft]:
+        nonlocal told
         heads = [prompt_ids(problem.prompt, writer.tokenizer) for problem in problems]
         rows = [
             [*head, *draft.ids] for head, draft in zip(heads, drafts, strict=True) if len(head) <= writer.max_prompt
         ]
-        lines = iter(_lines(writer, params, rows, seed) if rows else ())
+        say = None
+        if (longest := max(map(len, rows), default=0)) > told:
+            say, told = writer.say, longest + LINE_TOKENS
+        lines = iter(_lines(writer, params, rows, seed, say) if rows else ())
         return [
             _longer(writer, draft, *next(lines))
             if len(head) <= writer.max_prompt
@@ -123,7 +141,9 @@ def extend_by_lines(writer: Writer, params: Any) -> Extend:
     return extend
 
 
-def _lines(writer: Writer, params: Any, rows: Sequence[list[int]], seed: int) -> list[tuple[tuple[int, ...], bool]]:
+def _lines(
+    writer: Writer, params: Any, rows: Sequence[list[int]], seed: int, say: Callable[[str], None] | None
+) -> list[tuple[tuple[int, ...], bool]]:
     """What the policy writes behind each row up to the end of a line, and whether it has ended its program."""
     # Every number of rows would be a program to compile: the last row fills up to a power of two.
     rows = [*rows, *[rows[-1]] * ((1 << (len(rows) - 1).bit_length()) - len(rows))]
@@ -141,6 +161,7 @@ def _lines(writer: Writer, params: Any, rows: Sequence[list[int]], seed: int) ->
         eos_id=writer.tokenizer.eos_id,
         batch_size=min(SAMPLE_BATCH, len(rows)),
         token_bytes=writer.tokenizer.token_bytes,
+        say=say,
     )
     return [
         (tuple(ids[: length - finished].tolist()), bool(finished))

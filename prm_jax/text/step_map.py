@@ -1,8 +1,8 @@
 """From token ids to steps: ids and steps in, the token on which each step ends out.
 
-The ids are *given*: a program's ids are never made again from its text, and its steps are never tokenised one by
-one, so a sampled program and one from the corpus are treated alike. The tasks use this for the corpus, PPO and
-evaluation for what the policy wrote.
+The ids are *given*, and a program's steps are never tokenised one by one, so a sampled program and one from the corpus
+are treated alike. PPO, and the PRM's rows of a policy's own programs, keep the ids that were sampled. The corpus, and
+every program that evaluation, guided decoding or `prm_jax score` has scored, is a text: `program_row` encodes it whole.
 """
 
 from __future__ import annotations

@@ -88,11 +88,6 @@ def _checksum(metadata: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps([metadata.get(name) for name in ("leaves", "digests", "extra")]).encode())
 
 
-def _wait_for_all(moment: str) -> None:
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(moment)
-
-
 def _remove(folder: epath.Path) -> None:
     """Removes a folder into which threads of a failed save may write for a moment longer.
 
@@ -103,6 +98,11 @@ def _remove(folder: epath.Path) -> None:
         with contextlib.suppress(OSError):
             folder.rmtree(missing_ok=True)
         time.sleep(0.05)
+
+
+def _wait_for_all(moment: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(moment)
 
 
 @contextlib.contextmanager

@@ -53,6 +53,23 @@ def test_batches_are_padded_on_the_left():
     np.testing.assert_array_equal(ids, [[2, 2, 7], [5, 6, 7]])
     np.testing.assert_array_equal(mask, [[0, 0, 1], [1, 1, 1]])
     assert [len(batch) for batch in rivals.batches([(1,)] * 5, 2)] == [2, 2, 1]
+    assert rivals.filled([(1,), (2,)], 4) == [(1,), (2,), (2,), (2,)] and rivals.filled([(1,)], 1) == [(1,)]
+
+
+@pytest.mark.parametrize("name", rivals.RIVALS)
+def test_a_rival_writes_the_whole_workload(name, workload, tmp_path, monkeypatch):
+    rival = rivals.RIVALS[name]
+    if not rival.installed():
+        pytest.skip(f"{name} is not installed")
+    monkeypatch.setattr(type(rival), "BATCHES", (4,))
+    workload.save(tmp_path)
+    counted = []
+    monkeypatch.setattr(type(workload), "useful", lambda self, rows: counted.extend(rows) or 1)
+    ((setting, useful, seconds),) = rival.measure(workload, str(tmp_path))
+    assert setting == "batches of 4" and useful == 1 and seconds > 0
+    # Six requests: the second batch of four has two.
+    assert len(counted) == len(workload.requests()) == 6
+    assert all(0 < len(row) <= workload.rule.max_new_tokens for row in counted)
 
 
 class Counted:

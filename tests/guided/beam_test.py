@@ -1,3 +1,5 @@
+import math
+
 from prm_jax.guided.beam import Draft, beam_search
 from prm_jax.guided.config import GuidedConfig
 from prm_jax.problems.problem import Problem
@@ -54,6 +56,70 @@ def test_an_ended_draft_competes_with_those_that_go_on():
 
     search = beam_search(extend, score, GuidedConfig(candidates=4, beam_width=2, max_lines=5))
     assert search([A], 1, 0) == [["short\n"]]
+
+
+def test_a_draft_without_a_score_goes_on_beside_the_best_until_it_has_one():
+    grown = []
+
+    def extend(problems, drafts, seed):
+        """Of the first eight lines one in four is a comment; behind each draft comes a line of code, then the end."""
+        grown.append(len(drafts))
+        return [
+            Draft(
+                (*draft.ids, number),
+                draft.text + ("code\n" if draft.ids or number % 4 < 3 else "# c\n"),
+                len(draft.ids) == 2,
+            )
+            for number, draft in enumerate(drafts)
+        ]
+
+    def score(problems, drafts):
+        return [
+            math.nan if draft.text == "# c\n" else 0.9 if draft.text.startswith("#") else 0.5 + draft.ids[0] / 100
+            for draft in drafts
+        ]
+
+    search = beam_search(extend, score, GuidedConfig(candidates=8, beam_width=2))
+    (programs,) = search([A], 2, 0)
+    assert programs == ["# c\ncode\ncode\n"] * 2
+    # Two lines of code and two comments go on: the comments do not take the place of what has a score.
+    assert grown[:2] == [8, 8]
+
+
+def test_drafts_that_never_get_a_score_are_given_last_and_stay_below_twice_the_candidates():
+    grown = []
+
+    def extend(problems, drafts, seed):
+        grown.append(len(drafts))
+        ids = [(*draft.ids, number) for number, draft in enumerate(drafts)]
+        return [Draft(each, f"{each[0]}\n") for each in ids]
+
+    def score(problems, drafts):
+        return [math.nan if draft.ids[0] < 2 else 0.0 for draft in drafts]
+
+    search = beam_search(extend, score, GuidedConfig(candidates=5, beam_width=1, max_lines=6))
+    assert search([A], 1, 0) == [["2\n"]]
+    # Two without a score and the best of three go on, as six; then four and the best of two.
+    assert grown == [5, 6, 5, 5, 5, 5]
+
+
+def test_progress_counts_the_candidates_of_each_problem_whose_search_ends():
+    told = []
+
+    def extend(problems, drafts, seed):
+        """Problem a ends with its first line, b with its third."""
+        return [
+            Draft((*draft.ids, number), draft.text + f"{number}\n", problem.id == "a" or len(draft.ids) == 2)
+            for number, (problem, draft) in enumerate(zip(problems, drafts, strict=True))
+        ]
+
+    search = beam_search(extend, largest, GuidedConfig(candidates=4, beam_width=2), told.append)
+    search([A, B], 1, 0)
+    assert told == [4, 0, 4]
+    told.clear()
+    search = beam_search(extend, largest, GuidedConfig(candidates=4, beam_width=2, max_lines=2), told.append)
+    search([A, B, B], 1, 0)
+    assert told == [4, 8]  # At the line limit all searches end.
 
 
 def test_the_search_ends_at_the_line_limit_and_gives_as_many_as_were_asked_for():

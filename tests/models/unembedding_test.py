@@ -93,6 +93,22 @@ def test_pieces_of_which_nothing_is_wanted_are_not_computed(monkeypatch):
     np.testing.assert_allclose(jax.grad(total)(table, clean), jax.grad(total)(table, hidden), atol=1e-5)
 
 
+def test_a_great_logit_where_nothing_is_wanted_leaves_gradients_alone(columns):
+    """Its exponential is infinite in float32, and infinity times 0 would be NaN."""
+    hidden, table, targets, wanted = arrays()
+    great = jnp.where(wanted[..., None], hidden, 200 * hidden)
+    assert np.abs(all_logits(great, table)).max() > 200
+
+    def gradients(hidden):
+        def total(table, hidden):
+            return jnp.sum(next_token(hidden, table, targets, wanted).logprobs)
+
+        return jax.grad(total, argnums=(0, 1))(table, hidden)
+
+    for found, expected in zip(gradients(great), gradients(hidden), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_bfloat16_states_give_float32_statistics_and_gradients_of_the_table():
     hidden, table, *rest = arrays()
 

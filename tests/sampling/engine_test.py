@@ -52,20 +52,41 @@ def _one_batch(params, prompts, rule=RULE):
     return jax.device_get(sample(params, prompts, seeds, model=MODEL, config=rule, eos_id=EOS))
 
 
-def _assert_equal(params, prompts, ours, theirs, rule=RULE):
+def _assert_chosen(params, prompts, found, rule):
+    """Every token has the largest perturbed logit of those that the rule allows, up to rounding."""
+    rows, longest = found.tokens.shape
+    step = np.arange(longest)
+    whole = np.zeros((rows, prompts.tokens.shape[1] + longest), np.int32)
+    whole[:, : prompts.tokens.shape[1]] = prompts.tokens
+    # A row's token of a step stands where its prompt ends, so many tokens further.
+    place = prompts.lengths[:, None] + step
+    np.put_along_axis(whole, place, found.tokens, axis=1)
+    at = np.arange(whole.shape[1])
+    inside = at < (prompts.lengths + found.lengths)[:, None]
+    logits = policy_logits(params, MODEL, whole, inside.astype(np.int32), np.where(inside, at, 0))
+    logits = np.take_along_axis(np.asarray(logits), place[..., None] - 1, axis=1) / rule.temperature
+    keys = jax.vmap(jax.random.key)(np.repeat(_seeds(rows), longest))
+    noise = gumbel_noise(keys, jnp.asarray(place.ravel()), MODEL.vocab_size).reshape(logits.shape)
+    if rule.top_k:
+        (least, next_one), near = np.moveaxis(np.sort(logits)[..., [-rule.top_k, -rule.top_k - 1]], -1, 0), 1e-4
+        allowed, surely = logits >= least[..., None] - near, logits > next_one[..., None] + near
+    else:
+        allowed = surely = np.ones(logits.shape, bool)
+    chosen = found.tokens[..., None]
+    best = np.where(surely, logits + noise, -np.inf).max(axis=-1)
+    short = best - np.take_along_axis(logits + noise, chosen, axis=-1)[..., 0]
+    sampled = step < found.lengths[:, None]
+    assert sampled.sum() > rows and (short[sampled] < 1e-4).all()
+    assert np.take_along_axis(allowed, chosen, axis=-1)[..., 0][sampled].all()
+
+
+def _assert_equal(params, prompts, ours, theirs):
     """Same completions; only a near tie of the two largest perturbed logits may fall otherwise, and what follows it."""
     assert (theirs.finished.sum() > 0) and not theirs.finished.all(), "the test needs rows of both kinds"
-    differing = ours.tokens != theirs.tokens
-    same = ~differing.any(axis=1)
+    _assert_chosen(params, prompts, ours, RULE)
+    _assert_chosen(params, prompts, theirs, RULE)
+    same = (ours.tokens == theirs.tokens).all(axis=1)
     assert same.mean() > 0.9
-    for row in np.flatnonzero(~same):
-        first = np.argmax(differing[row])
-        whole = np.concatenate([prompts.tokens[row, : prompts.lengths[row]], theirs.tokens[row, :first]])[None]
-        logits = policy_logits(params, MODEL, whole, np.ones_like(whole), np.arange(whole.shape[1])[None])[0, -1]
-        key = jax.random.key(_seeds(len(same))[row])[None]
-        noise = gumbel_noise(key, jnp.array([whole.shape[1]]), MODEL.vocab_size)[0]
-        second, largest = np.sort(logits / rule.temperature + noise)[-2:]
-        assert largest - second < 1e-4, row
     np.testing.assert_array_equal(ours.lengths[same], theirs.lengths[same])
     np.testing.assert_array_equal(ours.finished[same], theirs.finished[same])
     np.testing.assert_allclose(ours.logprobs[same], theirs.logprobs[same], atol=1e-5)
@@ -97,8 +118,8 @@ def test_fewer_slots_at_the_end_change_nothing(params, monkeypatch):
 def test_truncation_and_temperature_are_the_rules(params):
     rule = SamplingConfig(temperature=0.7, top_k=5, max_new_tokens=12)
     prompts = _prompts(30)
-    ours, theirs = _many(params, prompts, 8, rule), _one_batch(params, prompts, rule)
-    assert (ours.tokens == theirs.tokens).all(axis=1).mean() > 0.9
+    _assert_chosen(params, prompts, _many(params, prompts, 8, rule), rule)
+    _assert_chosen(params, prompts, _one_batch(params, prompts, rule), rule)
 
 
 def test_a_prompts_samples_share_its_reading(params, monkeypatch):
@@ -140,7 +161,6 @@ def test_a_stop_sequence_ends_a_completion_and_no_other(params):
     rule = SamplingConfig(max_new_tokens=40, stop=("\nde", "ef\n"))
     prompts = _prompts(60, seed=3)
     ours = _many(params, prompts, 8, rule, token_bytes=BYTES.__getitem__)
-    free = _many(params, prompts, 8, SamplingConfig(max_new_tokens=40))
     stopped = []
     for row, length in enumerate(ours.lengths):
         whole = [b"".join(BYTES[i] for i in ours.tokens[row, :count]) for count in range(length + 1)]
@@ -151,8 +171,7 @@ def test_a_stop_sequence_ends_a_completion_and_no_other(params):
         assert not ours.tokens[row, length:].any() and not ours.logprobs[row, length:].any()
         stopped.append(holds[-1])
     assert 10 < sum(stopped) < 50, "the test needs rows of both kinds"
-    kept = np.arange(40) < ours.lengths[:, None]
-    assert (np.where(kept, free.tokens, 0) == ours.tokens).all(axis=1).mean() > 0.9
+    _assert_chosen(params, prompts, ours, rule)
 
 
 def test_stop_sequences_need_the_bytes_of_tokens(params):

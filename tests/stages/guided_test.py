@@ -2,19 +2,23 @@
 
 import dataclasses
 import math
+import types
 
 import numpy as np
 import pytest
 
 from prm_jax.errors import UserError
-from prm_jax.guided.beam import Draft
+from prm_jax.guided.beam import Draft, beam_search
+from prm_jax.guided.config import GuidedConfig
 from prm_jax.models.config import ModelConfig
 from prm_jax.problems.problem import Problem
 from prm_jax.sampling.rules import SamplingConfig
 from prm_jax.sampling.sample import Completions
 from prm_jax.stages import guided
+from prm_jax.stages.experiment import TextConfig
 from prm_jax.stages.workbench import Writer
 from prm_jax.text.step_map import prompt_ids
+from prm_jax.text.steps import split_steps
 from prm_jax.text.tokenizer import ByteTokenizer
 
 TOKENIZER = ByteTokenizer()
@@ -28,9 +32,11 @@ def sampled(monkeypatch):
     """Lines that the policy is to write, a row's the first of them, and the batches it was asked for."""
     lines, asked = [], []
 
-    def sample(params, prompts, seeds, *, config, token_bytes, batch_size, **more):
+    def sample(params, prompts, seeds, *, config, token_bytes, batch_size, say, **more):
         assert token_bytes == TOKENIZER.token_bytes and len(set(seeds.tolist())) == len(prompts.lengths) == batch_size
         asked.append((prompts, config))
+        if say is not None:
+            say(f"rows of {prompts.tokens.shape[1]}")
         ids = np.zeros((len(prompts.lengths), config.max_new_tokens), np.int32)
         lengths, finished = np.zeros(len(ids), np.int32), np.zeros(len(ids), bool)
         for row, line in enumerate([*lines, *[lines[-1]] * (len(ids) - len(lines))]):
@@ -78,13 +84,70 @@ def test_a_draft_ends_at_a_stop_sequence_at_its_longest_and_where_its_prompt_is_
     assert extend([LONG], [Draft()], 0) == [Draft(ended=True)] and len(asked) == 2
 
 
+def test_what_decoding_needs_is_told_at_first_and_as_drafts_grow(sampled):
+    lines, _ = sampled
+    lines[:] = ["x\n"]
+    told = []
+    extend = guided.extend_by_lines(dataclasses.replace(WRITER, say=told.append), {})
+    head = len(prompt_ids("Add.", TOKENIZER))
+    assert extend([LONG], [Draft()], 0) == [Draft(ended=True)] and not told
+    for length in (0, 1, guided.LINE_TOKENS, guided.LINE_TOKENS + 1, 3):
+        extend([SHORT], [_draft("a" * length)], 0)
+    assert told == [f"rows of {head}", f"rows of {head + guided.LINE_TOKENS + 1}"]
+
+
+def test_a_beams_progress_adds_up_to_the_candidates_of_all_problems(sampled, monkeypatch):
+    lines, _ = sampled
+    lines[:] = ["x\n$", "y\n$"]
+    monkeypatch.setattr(guided, "load_scorer", lambda *_: {})
+    monkeypatch.setattr(guided, "token_scorer", lambda *_: lambda batch: np.zeros(batch.tokens.shape))
+    experiment = types.SimpleNamespace(guided=GuidedConfig(candidates=2, beam_width=2), text=TextConfig(max_length=64))
+    ended = []
+    writer = dataclasses.replace(WRITER, progress=ended.append)
+    complete = guided.guided_policy(experiment, None, writer, {}, "beam", None)
+    assert complete([SHORT], 1, 0) == [["x\n"]]
+    assert ended == [2]
+
+
 def test_only_steps_that_nothing_can_change_are_scored():
     def score_steps(pairs):
-        assert pairs == [("Add.", text) for text in ("a\nb", "a\nb", "# c\n")]
-        return [(0.9, 0.2, 0.1), (0.9, 0.2, 0.1), (math.nan, 0.8)]
+        assert pairs == [("Add.", text) for text in ("a\nb", "a\nb", "a\n# c\n")]
+        return [(0.9, 0.2, 0.1), (0.9, 0.2, 0.1), (0.7, math.nan, 0.1)]
 
-    drafts = [_draft("a\nb"), _draft("a\nb", ended=True), _draft("# c\n")]
-    assert guided.score_drafts(score_steps, "min")([SHORT] * 3, drafts) == [0.9, 0.1, 0.0]
+    drafts = [_draft("a\nb"), _draft("a\nb", ended=True), _draft("a\n# c\n")]
+    assert guided.score_drafts(score_steps, "min")([SHORT] * 3, drafts) == [0.9, 0.1, 0.7]
+
+
+@pytest.mark.parametrize("text", ["# c\n", "\n", '"""d"""\n', "a = 1", "a = [\n"])
+def test_a_draft_that_grows_has_no_score_before_a_step_of_code_is_closed(text):
+    def score_steps(pairs):
+        return [tuple(math.nan if step.neutral else 0.3 for step in split_steps(program)) for _, program in pairs]
+
+    growing, ended = guided.score_drafts(score_steps, "min")([SHORT] * 2, [_draft(text), _draft(text, ended=True)])
+    assert math.isnan(growing) and ended == 0.3
+
+
+def test_a_beam_keeps_a_draft_that_opens_with_a_comment_until_its_code_is_scored():
+    def extend(problems, drafts, seed):
+        """One draft of the first sixteen opens with a comment; a program has two lines."""
+        return [
+            _draft(draft.text + ("# add\n" if not draft.text and number == 15 else f"a = {number}\n"), bool(draft.text))
+            for number, draft in enumerate(drafts)
+        ]
+
+    def score_steps(pairs):
+        """The PRM likes what follows the comment, and everything else as good as not at all."""
+        return [
+            tuple(
+                math.nan if step.neutral else 0.99 if program.startswith("# add") else 0.05
+                for step in split_steps(program)
+            )
+            for _, program in pairs
+        ]
+
+    search = beam_search(extend, guided.score_drafts(score_steps, "min"), GuidedConfig(candidates=16, beam_width=4))
+    ((program,),) = search([SHORT], 1, 0)
+    assert program.startswith("# add\na = ")
 
 
 def test_a_draft_that_the_scorer_has_not_read_to_its_end_is_worth_nothing():

@@ -8,6 +8,7 @@ import pytest
 
 from prm_jax.errors import UserError
 from prm_jax.evaluation.samples import read_samples
+from prm_jax.guided.config import GuidedConfig
 from prm_jax.labelling.operators import MUTATIONS
 from prm_jax.problems.synthetic import generate
 from prm_jax.stages.compare import compare
@@ -124,11 +125,13 @@ def test_a_scorer_that_was_not_trained_guides_nothing(command, tiny_run):
 
 def test_a_finished_run_gets_rows_of_guided_decoding(command, tiny, run_without):
     folder = run_without("evaluate")
-    out, _ = command("evaluate", *tiny, "--gin_file=gin/guided.gin", f"--run_dir={folder}")
+    out, err = command("evaluate", *tiny, "--gin_file=gin/guided.gin", f"--run_dir={folder}")
     for name in ("sft", "sft_prm", "sft_majority", "sft_beam"):
         assert name in out
         samples = read_samples(folder / f"evaluate/{name}")
         assert len(samples) == 12 * (2 if name == "sft" else 1)
+        programs = 12 * (2 if name == "sft" else GuidedConfig().candidates)
+        assert f"evaluate {name}: {programs} of {programs}" in err and f"evaluate {name}: decoding" in out
 
 
 def test_a_learner_without_tensorflow_goes_on_from_an_export(command, tiny, tiny_run, tmp_path, not_installed):
