@@ -99,8 +99,9 @@ def _smaller_parts(base: Change, name: str, parts: int) -> Iterator[Change]:
     if stage in ("sft", "prm") and name.endswith("step"):
         learning: LearningConfig = getattr(experiment, stage)
         if learning.batch_size % parts == 0:
-            smaller, flags = _in_more_calls(learning, stage, parts)
-            yield Change((*base.flags, *flags), dataclasses.replace(experiment, **{stage: smaller}))
+            divided, flags = _in_more_calls(learning, stage, parts)
+            smaller: dict[str, Any] = {stage: divided}
+            yield Change((*base.flags, *flags), dataclasses.replace(experiment, **smaller))
         return
     field, size, differs = {
         "ppo": ("minibatches", ppo.minibatches * parts, f"{parts} times as many steps of PPO's optimisers"),
@@ -109,10 +110,10 @@ def _smaller_parts(base: Change, name: str, parts: int) -> Iterator[Change]:
     }.get(stage, ("", 0, ""))
     if size:
         with contextlib.suppress(UserError):  # They do not divide the rollout.
-            divided: dict[str, Any] = {field: size}
+            smaller = {field: size}
             yield Change(
                 (*base.flags, f"--gin.PpoConfig.{field}={size}"),
-                dataclasses.replace(experiment, ppo=dataclasses.replace(ppo, **divided)),
+                dataclasses.replace(experiment, ppo=dataclasses.replace(ppo, **smaller)),
                 differs,
             )
 
@@ -123,7 +124,7 @@ def _in_more_calls(learning: LearningConfig, stage: str, parts: int) -> tuple[Le
     What counts calls of the train step counts `parts` times as many; a line of metrics is of one part.
     """
     optimizer, fit = learning.optimizer, learning.fit
-    more: dict[str, dict[str, int]] = {
+    more: dict[str, dict[str, Any]] = {
         "OptimizerConfig": {name: parts * getattr(optimizer, name) for name in _CALLS_OF_THE_OPTIMIZER},
         "FitConfig": {name: parts * getattr(fit, name) for name in _CALLS_OF_THE_FIT},
     }
