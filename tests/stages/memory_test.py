@@ -20,7 +20,7 @@ memory.capacity = lambda: 2.0**16
     ],
 )
 def test_a_stage_that_does_not_fit_is_refused_before_its_first_step(command, tiny, run_without, stage, flags, remedies):
-    folder = run_without(stage)
+    folder = run_without(stage, "prm_blind")
     arguments = (stage, *tiny, *flags, f"--run_dir={folder}")
     _, err = command(*arguments, status=2, before=SMALL)
     line = err.strip().splitlines()[-1]
