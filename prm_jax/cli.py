@@ -316,6 +316,7 @@ def _resolve(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[E
         gin.finalize()
         _refuse_unused_macros(gin.config_str(), used)
         experiment = gin.get_configurable("Experiment")()
+        _refuse_shadowed(overrides, gin.operative_config_str())
     except UserError:
         raise
     except Exception as error:  # gin raises what the faulty binding raises: any kind, always the user's to mend.
@@ -346,6 +347,29 @@ def _override(binding: str) -> None:
         gin.parse_config(binding)
     except Exception as error:
         raise UserError(f"--gin.{binding}: {error}; a string needs quotes of its own: --gin.NAME='\"text\"'") from error
+
+
+def _refuse_shadowed(overrides: Sequence[str], operative: str) -> None:
+    """A binding without a scope reaches only what no scope binds itself; one that reaches nothing would be believed.
+
+    `operative` has a line for each field of all that was built, with the scope in which it was.
+    """
+    for name in (override.partition("=")[0].strip() for override in overrides):
+        field = ".".join(name.split(".")[-2:])
+        found = re.findall(rf"^(?:(\S+)/)?(?:\w+\.)*{re.escape(field)} =", operative, flags=re.MULTILINE)
+        if "/" not in name and found and all(scope and _is_bound(f"{scope}/{name}") for scope in found):
+            flags = " or ".join(f"--gin.{scope}/{field}" for scope in found)
+            raise UserError(f"--gin.{name} changes nothing, since all that is built binds it in a scope: give {flags}")
+
+
+def _is_bound(name: str) -> bool:
+    import gin
+
+    try:
+        gin.query_parameter(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _keep_configuration(run_dir: str) -> None:

@@ -2,11 +2,14 @@
 
 import dataclasses
 import pathlib
+import re
+import shlex
 
 import pytest
 
 import gin
 from prm_jax import cli
+from prm_jax.errors import UserError
 from prm_jax.ppo.arms import Arm
 from prm_jax.problems.humaneval import HumanEvalSource
 from prm_jax.stages.evaluate import base_policies
@@ -174,6 +177,51 @@ def test_overrides_reach_macros_and_bindings():
     experiment = resolve("gin/quickstart.gin", "--gin.UPDATES=3", "--gin.PpoConfig.lam=0.5")
     assert experiment.ppo.updates == 3 and experiment.ppo.lam == 0.5
     assert resolve("gin/quickstart.gin", "--gin.PpoConfig.updates=5").ppo.updates == 5
+
+
+def commonly_overridden() -> list[tuple[str, tuple[str, ...]]]:
+    """Each line of flags below "Commonly overridden" in a header, with the file that it stands in."""
+    found = []
+    for name in FILES:
+        header = (ROOT / name).read_text().split("\nfrom __gin__")[0]
+        for line in header.partition("ommonly overridden")[2].splitlines():
+            flags = re.findall(r"""--gin(?:_file=|[^\s=]*=)(?:'[^']*'|"[^"]*"|[^\s'"])+""", line)
+            if flags:
+                found.append((name, tuple(flag.removeprefix("--gin_file=") for flag in shlex.split(" ".join(flags)))))
+    return found
+
+
+AFTER = {"gin/smollm2_accelerator.gin": "gin/mbpp_smollm2.gin"}
+"""Overlays whose header asks for other files before it than gin/data/mbpp.gin."""
+
+
+@pytest.mark.parametrize(("name", "flags"), commonly_overridden())
+def test_what_is_commonly_overridden_changes_the_experiment(name, flags):
+    files = (name,) if name in RUNS else (AFTER.get(name, "gin/data/mbpp.gin"), name)
+    assert resolve(*files, *flags) != resolve(*files)
+
+
+def test_headers_name_flags():
+    assert len(commonly_overridden()) > 25
+
+
+@pytest.mark.parametrize(
+    "override", ["OptimizerConfig.learning_rate=1e-5", "LearningConfig.batch_size=4", "loop.FitConfig.steps=7"]
+)
+def test_an_override_that_every_scope_shadows_is_refused_by_those_that_work(override):
+    name, value = override.split("=")
+    field = ".".join(name.split(".")[-2:])
+    told = f"--gin.{name} changes nothing, .*: give --gin.prm/{field} or --gin.sft/{field}"
+    with pytest.raises(UserError, match=told):
+        resolve("gin/data/mbpp.gin", "gin/pretrained.gin", f"--gin.{override}")
+    resolved = resolve("gin/data/mbpp.gin", f"--gin.sft/{field}={value}")
+    assert resolved.sft != resolve("gin/data/mbpp.gin").sft
+
+
+def test_an_override_without_a_scope_reaches_what_no_scope_binds():
+    experiment = resolve("gin/data/mbpp.gin", "--gin.FitConfig.patience=7", "--gin.OptimizerConfig.b1=0.8")
+    assert (experiment.sft.fit.patience, experiment.prm.fit.patience) == (4, 7)
+    assert experiment.sft.optimizer.b1 == experiment.prm.optimizer.b1 == 0.8
 
 
 def test_the_configuration_that_a_run_keeps_gives_the_same_experiment(tmp_path):

@@ -35,8 +35,9 @@ from prm_jax.text.tokenizer import Tokenizer
 from prm_jax.training.finite import NotFinite, first_not_finite, leaf_name
 
 SMALLER = (
-    "set ModelConfig.remat=True, more PpoConfig.minibatches, or MeshConfig.fsdp to the number of devices, or train "
-    "adapters (gin/lora.gin), and run again in another directory"
+    "set ModelConfig.remat=True, PpoConfig.rollout_chunks higher (sampling), score_batch lower (scoring) or more "
+    "minibatches (update; also more steps of the optimiser), or give gin/meshes/fsdp.gin (several devices) or "
+    "gin/lora.gin (adapters), and run again in another directory"
 )
 """What makes the programs of an update fit."""
 
@@ -135,6 +136,9 @@ class Learner:
         rollout, table, verified = collected.rollout, collected.table, collected.verified
         known = np.array([entry.known for entry in verified])
         self._check_unknown(known, index)
+        learning = {"policy": self.state.params, "critic": self.state.critic}
+        # Looked at before the update gives their buffers away; what is found is read only if the update is not finite.
+        bad = first_not_finite(learning)
         with self.timeline.span("scoring"):
             rollout, token_scores, gap = self._score(rollout.replace(known=jnp.asarray(known)))
             seen = inputs.gather(rollout, table, verified, collected.finished, token_scores, index)
@@ -147,7 +151,7 @@ class Learner:
         with self.timeline.span("update"):
             self.state, learnt = self.update(self.state, rollout, self._key(index, 0), self.frozen)
             metrics |= {f"update/{name}": float(value) for name, value in jax.device_get(learnt).items()}
-        self._check_finite(metrics, rollout, index)
+        self._check_finite(metrics, (learning, bad), rollout, index)
         if self.refreshed is not None:
             with self.timeline.span("refresh"):
                 metrics |= self._follow(rollout, table, verified, token_scores, index)
@@ -271,18 +275,26 @@ class Learner:
                 "and run again"
             )
 
-    def _check_finite(self, metrics: dict[str, float], rollout: Rollout, index: int) -> None:
+    def _check_finite(
+        self, metrics: dict[str, float], before: tuple[dict[str, Any], jax.Array], rollout: Rollout, index: int
+    ) -> None:
+        """Names the first bad tensor of what the update was given.
+
+        Args:
+          metrics: the update's.
+          before: what learns, whose buffers may be gone, and what `first_not_finite` gave of it before the update.
+          rollout: what the update learnt from.
+          index: the update's number.
+        """
         for name in ("policy_loss", "value_loss", "policy_grad_norm", "critic_grad_norm"):
             name = f"update/{name}"
             if not math.isfinite(metrics[name]):
-                seen = (("rollout", rollout), ("policy", self.state.params), ("critic", self.state.critic))
-                found = ((kind, tree, int(first_not_finite(tree))) for kind, tree in seen)
-                first = next(
-                    (f"{kind}.{leaf_name(tree, number)}" for kind, tree, number in found if number >= 0), "none"
-                )
+                others = {"reference": self.reference, "scorer": self.scorer}, {"rollout": rollout}
+                found = (before, *((tree, first_not_finite(tree)) for tree in others))
+                first = next((leaf_name(tree, int(number)) for tree, number in found if number >= 0), "none")
                 raise NotFinite(
                     f"ppo {self.arm.name}: {name} is {metrics[name]} at update {index + 1}, and the first tensor that "
-                    f"is not finite is {first}"
+                    f"was not finite before it is {first}"
                 )
 
     def _check_scorer(self, metrics: dict[str, float], index: int) -> None:

@@ -114,7 +114,7 @@ def train(
         run = _Run(config, arm, learner, evaluate, checkpoints, before_save)
         start = run.resume()
         if start < config.updates:
-            # Before anything is written, so that a corrected configuration may have the directory.
+            # Before the first rollout, and before metrics and checkpoints; the stage's journal is there by then.
             learner.check_fits()
             with (
                 StopRequest() as stop,

@@ -21,9 +21,13 @@ def _mean(x: np.ndarray) -> float:
 
 
 def one_outcome_share(passed: Bool[np.ndarray, " B"], known: Bool[np.ndarray, " B"], group: int) -> float:
-    """Share of groups of `group` neighbouring rows with one known outcome, which teach an outcome reward nothing."""
+    """Share of groups of `group` neighbouring rows with one known outcome, which teach an outcome reward nothing.
+
+    Groups without any known outcome are left out.
+    """
     passed, known = passed.reshape(-1, group), known.reshape(-1, group)
-    return _mean((passed | ~known).all(axis=1) | (~passed | ~known).all(axis=1))
+    one = (passed | ~known).all(axis=1) | (~passed | ~known).all(axis=1)
+    return _mean(one[known.any(axis=1)])
 
 
 def rollout_metrics(
@@ -44,15 +48,15 @@ def rollout_metrics(
     # The end of the program is no step that a policy could write more of.
     kinds = [[step.kind for step in steps if step.kind != "end"] for steps in table.steps]
     counts = np.array([len(row) for row in kinds])
-    comments = sum(row.count("comment") for row in kinds)
+    comments = np.array([row.count("comment") for row in kinds])
     metrics = {
         "pass_rate": _mean(passed[known]),
         "mean_reward": _mean(np.asarray(rollout.rewards).sum(axis=1)[known]),
         "steps_per_program": _mean(counts[known]),
-        "comment_share": comments / max(int(counts.sum()), 1),
+        "comment_share": float(comments[known].sum() / max(int(counts[known].sum()), 1)),
         "tokens_per_program": _mean(tokens[known]),
         "tokens_per_step": float(tokens[known].sum() / max(int(counts[known].sum()), 1)),
-        "truncated_share": _mean(np.asarray(inputs.truncated)),
+        "truncated_share": _mean(np.asarray(inputs.truncated)[known]),
         "unknown_share": _mean(~known),
         "one_outcome_share": one_outcome_share(passed, known, group),
     }

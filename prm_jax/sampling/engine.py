@@ -41,8 +41,8 @@ _FEWEST_SLOTS = 16
 _NARROWEST = 16
 
 SMALLER = (
-    "set SamplingConfig.max_new_tokens or TextConfig.max_prompt lower, or MeshConfig.tensor or .fsdp to the number of "
-    "devices"
+    "set SamplingConfig.max_new_tokens or TextConfig.max_prompt lower, or give gin/meshes/fsdp.gin or fsdp_tensor.gin "
+    "(several devices)"
 )
 """What makes decoding fit."""
 

@@ -62,7 +62,8 @@ def attempts(
     writer = writer_of(experiment, tokenizer, experiment.ppo.temperature)
     with mesh_of(experiment) as mesh, Progress(label, len(problems) * samples) as progress:
         policy = load_policy(experiment, run, "sft", writer.model, mesh)
-        writer = dataclasses.replace(writer, progress=progress.add)
+        say = lambda line: progress.say(f"{label}: {line}")  # noqa: E731
+        writer = dataclasses.replace(writer, progress=progress.add, say=say)
         prompts, written = writer.completions(policy, problems, samples, experiment.seed)
     texts = step_table(prompts, written, tokenizer).texts
     answered = [problems[row // samples] for row in range(len(texts))]

@@ -118,7 +118,8 @@ def as_json(wanted: Slice, mesh: Mesh, found: list[Forecast], remedies: dict[str
 def _advice(name: str, change: Change | None) -> str:
     if change is None:
         return f"{name}: nothing that was tried makes it fit; take a larger slice, or a smaller model or batch"
-    return f"{name} fits with {' '.join(change.flags)}"
+    differs = f" (another run: {change.differs})" if change.differs else ""
+    return f"{name} fits with {' '.join(change.flags)}{differs}"
 
 
 def _tell(text: str) -> None:

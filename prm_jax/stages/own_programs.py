@@ -8,6 +8,7 @@ the verdicts, which a resumed run replays: another one would change the number o
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -99,7 +100,8 @@ def _written(
         return [], [], []
     config, tokenizer = experiment.prm_samples, writer.tokenizer
     params = load_policy(experiment, run, stage, writer.model, mesh)
-    prompts, written = writer.completions(params, problems, config.samples_per_problem, experiment.seed)
+    told = dataclasses.replace(writer, say=lambda line: print(f"prm, programs of {stage}: {line}", flush=True))
+    prompts, written = told.completions(params, problems, config.samples_per_problem, experiment.seed)
     table = step_table(prompts, written, tokenizer)
     answered = (problems[i] for i in prompts.problem // config.samples_per_problem)
     pairs = list(zip(answered, table.texts, strict=True))

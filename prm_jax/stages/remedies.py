@@ -1,6 +1,7 @@
-"""What could make a program of a run fit a slice: other configurations of the same run, the cheapest first.
+"""What could make a program of a run fit a slice: other configurations, the cheapest first.
 
-The command `compile` compiles them, one after the other, until one fits. Nothing here compiles.
+Most are the same run: as many updates, on as many rows. Of the others it is said what differs. The command `compile`
+compiles them, one after the other, until one fits. Nothing here compiles.
 """
 
 from __future__ import annotations
@@ -14,21 +15,27 @@ from prm_jax.errors import UserError
 from prm_jax.models.config import LoraConfig
 from prm_jax.stages.experiment import Experiment, LearningConfig
 
+_CALLS_OF_THE_OPTIMIZER = ("accumulate", "warmup_steps", "total_steps")
+_CALLS_OF_THE_FIT = ("steps", "evaluate_every", "checkpoint_every")
+"""The fields that count calls of the train step."""
+
 _RANK = 16
 """Of adapters that are tried: that of `gin/lora.gin`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """Another configuration of the same run.
+    """Another configuration.
 
     Attributes:
       flags: the overrides that make it.
       experiment: the experiment with them.
+      differs: what of the run is another for it; empty where it is the same run.
     """
 
     flags: tuple[str, ...]
     experiment: Experiment
+    differs: str = ""
 
 
 def changes(experiment: Experiment, name: str, chips: int) -> Iterator[Change]:
@@ -71,7 +78,9 @@ def _larger_fsdp(base: Change, name: str, chips: int) -> Iterator[Change]:
     while 0 < size <= most:
         if most % size == 0:
             split = dataclasses.replace(mesh, data=-1, fsdp=size)
-            flags = (*base.flags, "--gin.MeshConfig.data=-1", f"--gin.MeshConfig.fsdp={size}")
+            # The overlay makes the mesh known to files that set none. It sets the tensor axis to 1.
+            flags = (*base.flags, "--gin_file=gin/meshes/fsdp.gin", "--gin.MeshConfig.data=-1")
+            flags += (f"--gin.MeshConfig.fsdp={size}", f"--gin.MeshConfig.tensor={mesh.tensor}")
             yield Change(flags, dataclasses.replace(base.experiment, mesh=split))
         size *= 2
 
@@ -84,32 +93,51 @@ def _in_parts(base: Change, name: str, chips: int) -> Iterator[Change]:
 
 
 def _smaller_parts(base: Change, name: str, parts: int) -> Iterator[Change]:
-    """A batch in `parts` of what it was: the same gradient, or the same rollouts, in more calls."""
+    """What a program takes at once, in `parts` of what it was."""
     experiment = base.experiment
     stage, ppo = name.split()[0], experiment.ppo
     if stage in ("sft", "prm") and name.endswith("step"):
         learning: LearningConfig = getattr(experiment, stage)
-        size, calls = learning.batch_size // parts, learning.optimizer.accumulate * parts
-        if size * parts == learning.batch_size:
-            optimizer = dataclasses.replace(learning.optimizer, accumulate=calls)
-            learning = dataclasses.replace(learning, batch_size=size, optimizer=optimizer)
-            scope = f"--gin.{stage}"
-            flags = (f"{scope}/LearningConfig.batch_size={size}", f"{scope}/OptimizerConfig.accumulate={calls}")
-            smaller: dict[str, Any] = {stage: learning}
+        if learning.batch_size % parts == 0:
+            divided, flags = _in_more_calls(learning, stage, parts)
+            smaller: dict[str, Any] = {stage: divided}
             yield Change((*base.flags, *flags), dataclasses.replace(experiment, **smaller))
         return
-    field, size = {
-        "ppo": ("minibatches", ppo.minibatches * parts),
-        "score": ("score_batch", ppo.score_batch // parts),
-        "sample": ("prompts_per_update", ppo.prompts_per_update // parts),
-    }.get(stage, ("", 0))
+    field, size, differs = {
+        "ppo": ("minibatches", ppo.minibatches * parts, f"{parts} times as many steps of PPO's optimisers"),
+        "score": ("score_batch", ppo.score_batch // parts, ""),
+        "sample": ("rollout_chunks", ppo.rollout_chunks * parts, ""),
+    }.get(stage, ("", 0, ""))
     if size:
-        with contextlib.suppress(UserError):  # The minibatches do not divide the rollout.
+        with contextlib.suppress(UserError):  # They do not divide the rollout.
             smaller = {field: size}
             yield Change(
                 (*base.flags, f"--gin.PpoConfig.{field}={size}"),
                 dataclasses.replace(experiment, ppo=dataclasses.replace(ppo, **smaller)),
+                differs,
             )
+
+
+def _in_more_calls(learning: LearningConfig, stage: str, parts: int) -> tuple[LearningConfig, tuple[str, ...]]:
+    """A batch in parts whose gradients are averaged: as many updates on as many rows, and the flags that make it so.
+
+    What counts calls of the train step counts `parts` times as many; a line of metrics is of one part.
+    """
+    optimizer, fit = learning.optimizer, learning.fit
+    more: dict[str, dict[str, Any]] = {
+        "OptimizerConfig": {name: parts * getattr(optimizer, name) for name in _CALLS_OF_THE_OPTIMIZER},
+        "FitConfig": {name: parts * getattr(fit, name) for name in _CALLS_OF_THE_FIT},
+    }
+    smaller = dataclasses.replace(
+        learning,
+        batch_size=learning.batch_size // parts,
+        optimizer=dataclasses.replace(optimizer, **more["OptimizerConfig"]),
+        fit=dataclasses.replace(fit, **more["FitConfig"]),
+    )
+    bindings = {"LearningConfig": {"batch_size": smaller.batch_size}, **more}
+    return smaller, tuple(
+        f"--gin.{stage}/{kind}.{name}={value}" for kind, values in bindings.items() for name, value in values.items()
+    )
 
 
 def _adapters(base: Change, name: str, chips: int) -> Iterator[Change]:
@@ -119,7 +147,8 @@ def _adapters(base: Change, name: str, chips: int) -> Iterator[Change]:
     if not model.lora.rank:
         adapted = dataclasses.replace(model, lora=LoraConfig(rank=_RANK))
         flags = (*base.flags, "--gin_file=gin/lora.gin", f"--gin.RANK={_RANK}")
-        yield Change(flags, dataclasses.replace(base.experiment, model=adapted))
+        differs = "adapters are trained, not whole networks"
+        yield Change(flags, dataclasses.replace(base.experiment, model=adapted), differs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,6 +116,11 @@ def _remove(folder: epath.Path) -> None:
         time.sleep(0.05)
 
 
+def _wait_for_all(moment: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(moment)
+
+
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
     """Keep orbax from logging a stack trace per thread for an error that it raises too."""
@@ -224,8 +229,7 @@ class Checkpointer:
                     raise  # What one host could not read, others may have read.
                 continue
             for bad, why in damaged.items():
-                self._put_aside(bad)
-                _LOG.warning("%s; it is damaged-%d now, and the run goes on from step %d", why, bad, step)
+                _LOG.warning("%s; it is %s now, and the run goes on from step %d", why, self._put_aside(bad), step)
             return found
         for why in damaged.values():
             raise UserError(f"{why}; there is no other: delete {self.directory} to start again") from why
@@ -327,13 +331,18 @@ class Checkpointer:
             if int(found) != saved[name]:
                 raise DamagedCheckpoint(f"{self.directory / str(step)} is damaged: {name} is not what was saved")
 
-    def _put_aside(self, step: int) -> None:
-        """Rename a checkpoint, so that none takes it for one."""
+    def _put_aside(self, step: int) -> str:
+        """Rename a checkpoint, so that none takes it for one; gives the name, numbered from the step's second on."""
         self.close()
+        name, number = f"damaged-{step}", 1
+        while (self.directory / name).exists():
+            number += 1
+            name = f"damaged-{step}-{number}"
+        _wait_for_all("each process knows the name of a damaged checkpoint")
         if jax.process_index() == 0:
-            (self.directory / str(step)).rename(self.directory / f"damaged-{step}")
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("a damaged checkpoint is put aside")
+            (self.directory / str(step)).rename(self.directory / name)
+        _wait_for_all("a damaged checkpoint is put aside")
+        return name
 
     def _steps(self) -> list[int]:
         """The steps that have a checkpoint, in order."""

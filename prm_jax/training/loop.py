@@ -21,7 +21,7 @@ from etils import epath
 from prm_jax.ahead.memory import check_fits
 from prm_jax.errors import Interrupted, UserError
 from prm_jax.training.checkpoint import Checkpointer
-from prm_jax.training.finite import leaf_name
+from prm_jax.training.finite import first_not_finite, leaf_name
 from prm_jax.training.interrupt import StopRequest
 from prm_jax.training.metrics import MetricsWriter
 from prm_jax.training.progress import Progress
@@ -31,8 +31,9 @@ from prm_jax.training.step import NOT_FINITE, TrainStep
 Evaluate = Callable[[Any, int], dict[str, float]]
 
 SMALLER = (
-    "set ModelConfig.remat=True, or a smaller LearningConfig.batch_size with a larger OptimizerConfig.accumulate, or "
-    "MeshConfig.fsdp to the number of devices, or train adapters (gin/lora.gin)"
+    "set ModelConfig.remat=True, or give gin/meshes/fsdp.gin (several devices) or gin/lora.gin (adapters), or divide "
+    "sft/LearningConfig.batch_size (prm/ of a reward model) by K and multiply sft/OptimizerConfig.accumulate, "
+    "warmup_steps and total_steps and sft/FitConfig.steps, evaluate_every and checkpoint_every by K"
 )
 """What makes a step fit."""
 
@@ -140,6 +141,7 @@ class _Fit:
         self.saved_step: int | None = None
         # Metrics on the device, by step, whose values nobody has looked at yet.
         self.unseen: dict[int, dict[str, Any]] = {}
+        self.finite_step = 0  # The latest at which all parameters were seen to be finite.
 
     def resume(self) -> int:
         """Take up the latest checkpoint; the step from which to go on, 0 where there is none."""
@@ -166,21 +168,47 @@ class _Fit:
         self.checkpoints.save(step, self._tree(), extra)
         self.saved_step = step
 
+    def check_start(self, step: int) -> None:
+        """Raise UserError where the parameters before the first step of this session are not finite."""
+        if (name := self._bad_parameter()) is not None:
+            raise UserError(f"{self.label}: {name} is not finite before step {step + 1}; start from other parameters")
+        self.finite_step = step
+
     def check_finite(self) -> dict[str, float]:
-        """Fetch the metrics not looked at, give the last; raise UserError at the first that is not finite."""
+        """Fetch the metrics not looked at, give the last; raise UserError at the first thing that is not finite.
+
+        Steps give their parameters away, and one bad gradient ruins all of them: what can be told of a bad step are its
+        gradients, and at which step the parameters were finite. They are looked at here, not in the step.
+        """
         fetched, self.unseen = jax.device_get(self.unseen), {}
         for step, metrics in fetched.items():
-            bad = int(metrics.pop(NOT_FINITE, -1))
+            gradient = int(metrics.pop(NOT_FINITE, -1))
+            of = "" if gradient < 0 else f"; the first bad gradient by name is that of {self._name(gradient)}"
             for name in ("loss", "grad_norm"):
                 if not math.isfinite(metrics.get(name, 0.0)):
-                    first = (
-                        "" if bad < 0 else f" (the first bad gradient is that of {leaf_name(self.state.params, bad)})"
+                    raise self._ruined(
+                        f"{name} is {float(metrics[name])} at step {step} (all parameters were finite at step "
+                        f"{self.finite_step}{of})"
                     )
-                    raise UserError(
-                        f"{self.label}: {name} is {float(metrics[name])} at step {step}{first}; "
-                        f"{self.checkpoints.last_good()}: lower the learning rate or look at the data, and run again"
-                    )
+        if fetched:
+            if (bad := self._bad_parameter()) is not None:
+                raise self._ruined(f"{bad} is not finite after step {max(fetched)}, whose loss and gradients are")
+            self.finite_step = max(fetched)
         return {name: float(value) for name, value in fetched[max(fetched)].items()} if fetched else {}
+
+    def _name(self, number: int) -> str:
+        return leaf_name(self.state.params, number)
+
+    def _bad_parameter(self) -> str | None:
+        """The name of the first parameter that is not finite."""
+        number = int(first_not_finite(self.state.params))
+        return None if number < 0 else self._name(number)
+
+    def _ruined(self, told: str) -> UserError:
+        return UserError(
+            f"{self.label}: {told}; {self.checkpoints.last_good()}: lower the learning rate or look at the data, and "
+            "run again"
+        )
 
     def evaluate_at(self, step: int, writer: MetricsWriter) -> dict[str, float]:
         """Evaluate, note it, and keep the parameters if they are the best so far."""
@@ -242,8 +270,8 @@ def fit(
 
     Raises:
       Interrupted: asked to stop by SIGINT or SIGTERM; saved.
-      UserError: the loss is not finite, the batches end early, a step does not fit into the devices' memory, or the
-        checkpoint is of another shape or seed.
+      UserError: the loss or a parameter is not finite, the batches end early, a step does not fit into the devices'
+        memory, or the checkpoint is of another shape or seed.
     """
     if monitor is not None and evaluate is None:
         raise UserError(f"monitor is {monitor!r}, but nothing evaluates; give evaluate, or no monitor")
@@ -253,9 +281,11 @@ def fit(
         start = run.resume()
         if start >= config.steps or run.course.stopped_early:
             return run.result(start)
+        run.check_start(start)
         progress, batches = Progress(label, config.steps, start), batches_from(start)
         if hasattr(train_step, "trace") and (first := next(batches, None)) is not None:
-            # Before anything is written, so that a corrected configuration may have the directory.
+            # Before anything is written here, so that where the stage has written nothing either, a corrected
+            # configuration may have the directory.
             check_fits(f"{label} step", train_step.trace(run.state, place(first)), SMALLER, progress.say)
             batches = itertools.chain([first], batches)
         with (

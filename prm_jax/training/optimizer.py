@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, Int
 from prm_jax.errors import UserError
 
 DECAYS = ("cosine", "linear", "constant")
-# Vectors that normalise or shift. Scanned layers stack them into matrices, so that their rank does not tell.
+# Endings of the names of what normalises or shifts (`scale`, `bias`, `query_bias`, …). Heads and scanned layers give it
+# further axes, so that its rank does not tell.
 _UNDECAYED = ("scale", "bias")
 
 
@@ -84,7 +85,7 @@ def decay_mask(params: Any) -> Any:
 
     def decayed(path: tuple[Any, ...], leaf: Any) -> bool:
         name = str(getattr(path[-1], "key", path[-1])) if path else ""
-        return np.ndim(leaf) >= 2 and name not in _UNDECAYED
+        return np.ndim(leaf) >= 2 and not name.endswith(_UNDECAYED)
 
     return jax.tree_util.tree_map_with_path(decayed, params)
 

@@ -1,5 +1,7 @@
 """Verdicts and labels of single programs become the arrays that reward rules read."""
 
+import dataclasses
+
 import numpy as np
 
 from prm_jax.execution.verdict import Outcome
@@ -80,10 +82,14 @@ def test_a_step_that_never_runs_is_not_scored():
     assert not got[2:].any()
 
 
+def first_token(values):
+    return np.pad(np.array(values, np.float32)[:, None], ((0, 0), (0, 11)))
+
+
 def test_monitor_counts_by_hand():
     verified = [Verified(Outcome.PASSED, (R,) * 4), Verified(Outcome.WRONG_ANSWER, (R, W, N, N))]
     rollout, table, seen = make(verified)
-    rollout = rollout.replace(rewards=np.pad(np.array([[1.0], [0.5]], np.float32), ((0, 0), (0, 11))))
+    rollout = rollout.replace(rewards=first_token([1.0, 0.5]))
     got = monitor.rollout_metrics(rollout, table, verified, seen, group=2)
     assert got["pass_rate"] == 0.5 and got["mean_reward"] == 0.75
     assert got["steps_per_program"] == 3 and got["tokens_per_program"] == 7
@@ -91,10 +97,29 @@ def test_monitor_counts_by_hand():
     assert got["one_outcome_share"] == 0 and got["located_error_share"] == 1
 
 
+def test_rows_without_a_verdict_count_only_as_unknown():
+    """What is known passes and has a comment, what is not is longer, cut, and all of it comments."""
+    verified = [Verified(Outcome.PASSED), *[Verified(Outcome.UNKNOWN)] * 3]
+    rollout, table, seen = make(verified, finished=np.array([True, False, False, False]))
+    texts = ("# one\na = 1\n", *("# one\n# two\n# three\n",) * 3)
+    table = dataclasses.replace(table, texts=texts, steps=tuple(map(split_steps, texts)))
+    rollout = rollout.replace(
+        rewards=first_token([1.0, 9.0, 9.0, 9.0]), known=np.array([entry.known for entry in verified])
+    )
+    alone = make(verified[:1])
+    one = dataclasses.replace(alone[1], texts=texts[:1], steps=table.steps[:1])
+    expected = monitor.rollout_metrics(alone[0].replace(rewards=first_token([1.0])), one, verified[:1], alone[2], 1)
+    got = monitor.rollout_metrics(rollout, table, verified, seen, group=2)
+    assert expected["comment_share"] == 0.5 and expected["one_outcome_share"] == 1
+    assert got.pop("unknown_share") == 0.75 and expected.pop("unknown_share") == 0
+    assert got == expected
+
+
 def test_groups_of_one_outcome_ignore_unknown_rows():
-    passed = np.array([1, 1, 0, 1, 0, 0], bool)
-    known = np.array([1, 1, 0, 1, 1, 1], bool)
+    passed = np.array([1, 1, 0, 1, 0, 0, 0, 0, 0], bool)
+    known = np.array([1, 1, 0, 1, 1, 1, 0, 0, 0], bool)
     assert monitor.one_outcome_share(passed, known, 3) == 0.5
+    assert monitor.one_outcome_share(passed[6:], known[6:], 3) == 0
 
 
 def test_scorer_gap_is_probability_minus_pass_rate():

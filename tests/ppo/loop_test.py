@@ -20,7 +20,7 @@ from prm_jax.labelling.labelled_program import Label
 from prm_jax.models.config import LoraConfig, ModelConfig
 from prm_jax.models.lora import trainable
 from prm_jax.models.policy import init_policy, init_scorer
-from prm_jax.ppo import online, rewards, timeline
+from prm_jax.ppo import learner, online, rewards, timeline
 from prm_jax.ppo.arms import Arm, PrmRefreshConfig
 from prm_jax.ppo.config import CriticConfig, PpoConfig
 from prm_jax.ppo.critic import init_head
@@ -327,12 +327,36 @@ def test_too_many_unknown_verdicts_stop_the_run(tmp_path):
         run(tmp_path, verify=blind)
 
 
-def test_an_update_that_is_not_finite_names_where_it_began(tmp_path):
-    poisoned = jax.tree.map(lambda leaf: leaf * np.float32("nan"), models()[0])
-    told = r"update/policy_loss is nan at update 1, .* is rollout\.logprobs; there is no checkpoint in"
+@pytest.mark.parametrize("network", ["policy", "reference"])
+def test_an_update_that_is_not_finite_names_where_it_began(tmp_path, network):
+    """One NaN makes every log-probability, and then every gradient, NaN."""
+    path = ("trunk", "blocks", "mlp", "up")
+    poisoned = jax.tree_util.tree_map_with_path(
+        lambda name, leaf: leaf.at[0, 0, 0].set(np.nan) if tuple(key.key for key in name) == path else leaf, models()[0]
+    )
+    config = dataclasses.replace(CONFIG, kl_coefficient=0.1)
+    told = rf"update/\w+ is nan at update 1, .* before it is {network}.{'.'.join(path)}; there is no checkpoint"
     with pytest.raises(UserError, match=told):
-        run(tmp_path, policy_params=poisoned)
+        run(tmp_path, config, **{f"{network}_params": poisoned})
     assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_an_update_that_is_not_finite_though_all_before_it_was_says_so(tmp_path, monkeypatch):
+    make = learner.make_update
+
+    def make_ruining(*given):
+        update = make(*given)
+
+        def ruin(*taken):
+            state, metrics = update(*taken)
+            return state, metrics | {"value_loss": np.nan}
+
+        ruin.trace = update.trace
+        return ruin
+
+    monkeypatch.setattr(learner, "make_update", make_ruining)
+    with pytest.raises(UserError, match="value_loss is nan at update 1, .* before it is none; there is no"):
+        run(tmp_path)
 
 
 def test_a_refresh_that_ruins_the_prm_is_named_and_leaves_the_checkpoint_before_it(tmp_path):

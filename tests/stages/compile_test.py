@@ -21,6 +21,8 @@ from prm_jax.ppo.config import PpoConfig
 from prm_jax.stages import compile as command
 from prm_jax.stages import remedies
 from prm_jax.stages.experiment import Experiment, LearningConfig, ProblemSets, TextConfig
+from prm_jax.training.loop import FitConfig
+from prm_jax.training.optimizer import OptimizerConfig, schedule
 
 LEARNING = LearningConfig(batch_size=8)
 EXPERIMENT = Experiment(
@@ -95,15 +97,18 @@ def flags(name, experiment=EXPERIMENT, chips=4):
     return [change.flags for change in remedies.changes(experiment, name, chips)]
 
 
+SPLIT = ("--gin_file=gin/meshes/fsdp.gin", "--gin.MeshConfig.data=-1", "--gin.MeshConfig.fsdp=4")
+
+
 def test_changes_come_from_cheap_to_dear():
     remat, adapters = "--gin.ModelConfig.remat=True", ("--gin_file=gin/lora.gin", "--gin.RANK=16")
-    split = ("--gin.MeshConfig.data=-1", "--gin.MeshConfig.fsdp=4")
+    split = (*SPLIT, "--gin.MeshConfig.tensor=1")
     found = flags("sft step")
     assert found[:3] == flags("prm step")[:3] == [(remat,), split, (remat, *split)]
     parts = ("--gin.sft/LearningConfig.batch_size=4", "--gin.sft/OptimizerConfig.accumulate=2")
-    assert found[3] == (remat, *split, *parts)
+    assert found[3][: len(split) + 3] == (remat, *split, *parts)
     assert found[-2:] == [adapters, (remat, *split, *adapters)]
-    assert flags("sample")[0] == split and flags("sample")[1] == (*split, "--gin.PpoConfig.prompts_per_update=4")
+    assert flags("sample")[0] == split and flags("sample")[1] == (*split, "--gin.PpoConfig.rollout_chunks=2")
     assert "--gin.PpoConfig.minibatches=8" in flags("ppo update")[-3]
 
 
@@ -116,6 +121,55 @@ def test_changes_change_the_experiment():
     assert adapters.experiment.model == dataclasses.replace(EXPERIMENT.model, lora=LoraConfig(rank=16))
     assert both.experiment.model == dataclasses.replace(first.experiment.model, lora=LoraConfig(rank=16))
     assert both.experiment.mesh == last.experiment.mesh
+
+
+def updates_of(learning):
+    """Of a run: its updates, the rows of each, and when and with which rate they are made, in updates."""
+    fit, optimizer, each = learning.fit, learning.optimizer, learning.optimizer.accumulate
+    updates = fit.steps // each
+    rates = [float(schedule(optimizer)(update)) for update in range(updates)]
+    return updates, learning.batch_size * each, fit.evaluate_every // each, fit.checkpoint_every // each, rates
+
+
+@pytest.mark.parametrize("stage", ["sft", "prm"])
+def test_a_batch_in_parts_makes_as_many_updates_on_as_many_rows(stage):
+    optimizer = OptimizerConfig(1e-2, warmup_steps=4, total_steps=24, accumulate=2)
+    fit = FitConfig(steps=24, evaluate_every=6, checkpoint_every=12)
+    learning = LearningConfig(batch_size=8, optimizer=optimizer, fit=fit)
+    experiment = dataclasses.replace(EXPERIMENT, **{stage: learning})
+    *expected, rates = updates_of(learning)
+    assert expected == [12, 16, 3, 6]
+    parts = [each for each in remedies.changes(experiment, f"{stage} step", 4) if "batch_size" in str(each.flags)]
+    assert [getattr(each.experiment, stage).batch_size for each in parts] == [4, 2, 1]
+    for each in parts:
+        *found, found_rates = updates_of(getattr(each.experiment, stage))
+        assert found == expected and found_rates == pytest.approx(rates) and not each.differs
+
+
+def test_a_rollout_in_chunks_has_the_same_programs_and_other_minibatches_are_another_run():
+    chunks = [each for each in remedies.changes(EXPERIMENT, "sample", 4) if "rollout_chunks" in str(each.flags)]
+    assert [each.experiment.ppo.chunk_size for each in chunks] == [4, 2, 1]
+    assert all(each.experiment.ppo.batch_size == 8 and not each.differs for each in chunks)
+    halves, quarters = (each for each in remedies.changes(EXPERIMENT, "ppo update", 4) if "minib" in str(each.flags))
+    assert (halves.experiment.ppo.minibatches, quarters.experiment.ppo.minibatches) == (4, 8)
+    assert halves.differs == "2 times as many steps of PPO's optimisers"
+    assert command._advice("ppo update", halves).endswith(
+        "--gin.PpoConfig.minibatches=4 (another run: 2 times as many steps of PPO's optimisers)"
+    )
+
+
+@pytest.mark.parametrize("name", ["sft step", "prm step", "sample", "score policy", "ppo update"])
+@pytest.mark.parametrize("base", ["gin/data/mbpp.gin", "gin/topologies/qwen2_5_coder_1_5b_v5e_4x4.gin"])
+def test_the_flags_make_the_change_that_was_compiled(base, name):
+    def resolve(*arguments):
+        return cli._resolve(*cli._parse(["compile", "--topology=v5e:2x2", f"--gin_file={base}", *arguments]))[0]
+
+    found = list(remedies.changes(resolve(), name, 4))
+    assert found
+    for change in (found[0], found[len(found) // 2], found[-1]):
+        made, wanted = resolve(*change.flags), change.experiment
+        assert (made.mesh, made.model, made.sft, made.prm) == (wanted.mesh, wanted.model, wanted.sft, wanted.prm)
+        assert made.ppo == wanted.ppo
 
 
 def test_the_compilers_refusal_is_read():

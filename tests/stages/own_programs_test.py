@@ -1,6 +1,7 @@
 """The policy's own programs as rows: a resumed stage takes the verdicts that it found before."""
 
-from types import SimpleNamespace
+import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -37,20 +38,35 @@ def write(params, problems, samples, seed):
     return prompts, Completions(tokens, np.zeros(tokens.shape, np.float32), lengths, np.ones(len(ids), bool))
 
 
+@dataclasses.dataclass(frozen=True)
+class Author:
+    """Stands for a `Writer`."""
+
+    tokenizer: ByteTokenizer
+    model: None = None
+    say: Callable[[str], None] | None = None
+
+    def completions(self, *given):
+        if self.say is not None:
+            self.say("decoding")
+        return write(*given)
+
+
 def own_rows(folder):
     config = PolicySamplesConfig(problems=1, samples_per_problem=len(WRITTEN))
     experiment = Experiment("toy", ProblemSets(), sandbox=SandboxConfig(workers=1), prm_samples=config)
     return own_programs.own_rows(experiment, RunDirectory(str(folder)), 128)
 
 
-def test_a_resumed_stage_replays_its_verdicts(tmp_path, monkeypatch):
-    writer = SimpleNamespace(tokenizer=ByteTokenizer(), model=None, completions=write)
+def test_a_resumed_stage_replays_its_verdicts(tmp_path, monkeypatch, capsys):
+    writer = Author(ByteTokenizer())
     for name, value in (
         ("load_tokenizer", writer.tokenizer), ("writer_of", writer), ("practice_problems", [PROBLEM]),
         ("load_policy", None),
     ):  # fmt: skip
         monkeypatch.setattr(own_programs, name, lambda *_, value=value: value)
     first = own_rows(tmp_path / "run")
+    assert "prm, programs of sft: decoding\n" in capsys.readouterr().out
     assert first[0].segments.max(axis=1).sum() == len(WRITTEN) and Label.WRONG in first[0].labels
     monkeypatch.setattr(
         Sandbox, "_execute", lambda _, programs: {each: grading.unknown(each, "a busy machine") for each in programs}

@@ -216,15 +216,31 @@ def test_a_flipped_byte_is_found_wherever_it_is(toy, tmp_path):
     assert found > len(files)
 
 
+def flip_in_the_middle(folder):
+    largest = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    flip(largest, largest.stat().st_size // 2)
+
+
+def test_each_damaged_checkpoint_of_a_step_is_put_aside_under_a_name_of_its_own(tmp_path, caplog):
+    numbers = {"x": jax.random.normal(jax.random.key(0), (1 << 12,))}
+    with Checkpointer(tmp_path) as checkpoints:
+        checkpoints.save(1, numbers)
+    for name in ("damaged-2", "damaged-2-2", "damaged-2-3"):
+        with Checkpointer(tmp_path) as checkpoints:
+            checkpoints.save(2, numbers)
+        flip_in_the_middle(tmp_path / "2")
+        with Checkpointer(tmp_path) as checkpoints:
+            assert checkpoints.resume(numbers)[0] == 1
+        assert (tmp_path / name).exists() and not (tmp_path / "2").exists()
+        assert f"it is {name} now" in caplog.text
+
+
 def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_it_taken(tmp_path, caplog):
     abstract = {"x": jnp.zeros(1 << 12)}
     with Checkpointer(tmp_path) as checkpoints:
         for step in (1, 2):
             checkpoints.save(step, {"x": jax.random.normal(jax.random.key(step), (1 << 12,))}, {"step": step})
-    largest = max(
-        (path for path in (tmp_path / "2").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
-    )
-    flip(largest, largest.stat().st_size // 2)
+    flip_in_the_middle(tmp_path / "2")
     with Checkpointer(tmp_path) as checkpoints:
         step, restored, extra = checkpoints.resume(abstract)
         assert (step, extra) == (1, {"step": 1})

@@ -198,9 +198,47 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(toy, tmp_path):
 
     state, train_step = toy.make(OPTIMIZER, loss=loss_fn)
     # Step 7 is seen when step 9 is logged: it is the step that is named, not the one of the look.
-    told = r"training: loss is nan at step 7 \(the first bad gradient is that of norm.scale\); step 5 has the last good"
-    with pytest.raises(UserError, match=told):
+    where = r"\(all parameters were finite at step 6; the first bad gradient by name is that of norm.scale\)"
+    with pytest.raises(UserError, match=f"training: loss is nan at step 7 {where}; step 5 has the last good"):
         fit(CONFIG, state, train_step, batches_from, directory=tmp_path)
+
+
+def poisoned(state, *path):
+    """The state with one NaN in one parameter."""
+
+    def poison(name, leaf):
+        return leaf.at[1, 2].set(jnp.nan) if tuple(key.key for key in name) == path else leaf
+
+    return state.replace(params=jax.tree_util.tree_map_with_path(poison, state.params))
+
+
+def test_parameters_that_are_not_finite_at_the_start_are_named(toy, tmp_path):
+    state, train_step = toy.make(OPTIMIZER, seed=CONFIG.seed)
+    state = poisoned(state, "embed", "embedding")
+    with pytest.raises(UserError, match=r"training: embed\.embedding is not finite before step 1; start from other"):
+        fit(CONFIG, state, train_step, toy.batches_from, directory=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        # Seen with the metrics of its own step, in parameters that no later step has ruined.
+        (6, r"dense\.kernel is not finite after step 6, whose loss and gradients are; step 5 has"),
+        (10, r"dense\.kernel is not finite after step 10, whose loss and gradients are; step 5 has"),
+        # Seen two steps later.
+        (7, r"loss is nan at step 8 \(all parameters were finite at step 6; the first bad gradient .*; step 5 has"),
+    ],
+)
+def test_a_parameter_that_an_update_ruins_is_named_as_long_as_it_is_the_only_one(toy, tmp_path, step, told):
+    state, healthy = toy.make(OPTIMIZER, seed=CONFIG.seed)
+
+    def train_step(state, batch):
+        state, metrics = healthy(state, batch)
+        return (poisoned(state, "dense", "kernel") if state.step == step else state), metrics
+
+    with pytest.raises(UserError, match=f"training: {told} the last good checkpoint"):
+        fit(CONFIG, state, train_step, toy.batches_from, directory=tmp_path)
 
 
 def test_the_trees_of_other_runs_are_refused(toy, tmp_path):

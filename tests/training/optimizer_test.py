@@ -1,11 +1,16 @@
 """The optimiser: its schedule, which parameters decay, clipping, accumulation."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from prm_jax.errors import UserError
+from prm_jax.models.config import ModelConfig
+from prm_jax.models.policy import init_policy
 from prm_jax.training.optimizer import OptimizerConfig, decay_mask, make_optimizer, schedule
 
 
@@ -51,6 +56,20 @@ def test_only_matrices_decay_even_where_layers_are_stacked():
     updates, _ = tx.update(zeros, tx.init({"dense": params["dense"]}), {"dense": params["dense"]})
     np.testing.assert_allclose(updates["dense"]["kernel"], -0.1 * 0.5, rtol=1e-6)
     assert not np.any(updates["dense"]["bias"])
+
+
+@pytest.mark.parametrize("scanned", [False, True])
+def test_no_bias_and_no_norm_of_a_policy_decays(scanned):
+    config = ModelConfig(
+        vocab_size=8, width=8, layers=2, heads=2, kv_heads=2, mlp_width=16,
+        attention_bias=True, qk_norm=True, scan_layers=scanned,
+    )  # fmt: skip
+    params = jax.eval_shape(functools.partial(init_policy, config), jax.random.key(0))
+    found: dict[bool, set[str]] = {True: set(), False: set()}
+    for path, decays in jax.tree.leaves_with_path(decay_mask(params)):
+        found[decays].add(path[-1].key)
+    assert found[False] == {"scale", "query_bias", "key_bias", "value_bias"}
+    assert found[True] == {"embedding", "query", "key", "value", "out", "gate", "up", "down"}
 
 
 def test_clipping_makes_the_length_of_large_gradients_irrelevant():
