@@ -62,7 +62,10 @@ def attempts(
     writer = writer_of(experiment, tokenizer, experiment.ppo.temperature)
     with mesh_of(experiment) as mesh, Progress(label, len(problems) * samples) as progress:
         policy = load_policy(experiment, run, "sft", writer.model, mesh)
-        say = lambda line: progress.say(f"{label}: {line}")  # noqa: E731
+
+        def say(line: str) -> None:
+            progress.say(f"{label}: {line}")
+
         writer = dataclasses.replace(writer, progress=progress.add, say=say)
         prompts, written = writer.completions(policy, problems, samples, experiment.seed)
     texts = step_table(prompts, written, tokenizer).texts
