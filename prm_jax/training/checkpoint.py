@@ -21,11 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 from jaxtyping import Array
 from orbax.checkpoint import v1 as ocp
 
 from prm_jax.errors import UserError, is_full_disk
+from prm_jax.parallel.processes import meet
 from prm_jax.spool import is_remote
 from prm_jax.training.digest import digest
 
@@ -114,11 +114,6 @@ def _remove(folder: epath.Path) -> None:
         with contextlib.suppress(OSError):
             folder.rmtree(missing_ok=True)
         time.sleep(0.05)
-
-
-def _wait_for_all(moment: str) -> None:
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(moment)
 
 
 @contextlib.contextmanager
@@ -338,10 +333,10 @@ class Checkpointer:
         while (self.directory / name).exists():
             number += 1
             name = f"damaged-{step}-{number}"
-        _wait_for_all("each process knows the name of a damaged checkpoint")
+        meet("each process knows the name of a damaged checkpoint")
         if jax.process_index() == 0:
             (self.directory / str(step)).rename(self.directory / name)
-        _wait_for_all("a damaged checkpoint is put aside")
+        meet("a damaged checkpoint is put aside")
         return name
 
     def _steps(self) -> list[int]:
